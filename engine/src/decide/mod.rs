@@ -1,0 +1,111 @@
+//! What happens next: one function from a job's state and an input to the events to commit and the
+//! deeds to do after the commit.
+//!
+//! [`decide`] awaits nothing and reads no clock. It applies every event that it records to the
+//! state through the fold, so the state is ahead of the journal until the events are committed; if
+//! the commit is refused the caller throws the state away and folds the journal again.
+
+mod cancel;
+mod resume;
+mod retry;
+mod step_ended;
+mod submit;
+mod timer_fired;
+mod turn;
+
+use serde_json::Value;
+
+pub use submit::{Submission, submit};
+
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::ids::{ItemIndex, StepIndex, Token};
+use crate::state::JobState;
+use crate::time::{Millis, Timestamp};
+use turn::Turn;
+
+/// Everything that wakes a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The job got a new owner: whatever attempts the journal has open are dead.
+    Resume,
+    /// A wait may be over.
+    TimerFired,
+    /// An attempt came to its end.
+    StepEnded {
+        /// Its fence.
+        token: Token,
+        /// Its end.
+        outcome: Outcome,
+    },
+    /// Somebody wants the job to stop.
+    Cancel {
+        /// Why, in their words.
+        reason: Option<String>,
+    },
+}
+
+/// The end of an attempt, as its body or its supervisor tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The body returned this.
+    Succeeded(Value),
+    /// The body failed, panicked or ran out of time.
+    Failed(Failure),
+    /// The body was stopped because the decision said so.
+    Stopped,
+    /// The body was given back by an orderly shutdown.
+    Released,
+}
+
+/// What to commit, and what to do once it is committed.
+#[derive(Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Events of one record; empty when there is nothing to say.
+    pub events: Vec<Event>,
+    /// Deeds, in order.
+    pub actions: Vec<Action>,
+}
+
+/// A deed, imperative. Done only after the record that it came with is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start the body of an attempt.
+    StartStep(StartStep),
+    /// Stop the body of an attempt and say when it is gone.
+    StopStep(Token),
+}
+
+/// All that a body needs to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartStep {
+    /// The attempt's fence.
+    pub token: Token,
+    /// Which step.
+    pub step: StepIndex,
+    /// Which item.
+    pub item: ItemIndex,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// The step kind.
+    pub uses: String,
+    /// The kind's input, rendered.
+    pub input: Value,
+    /// The time that the attempt may take.
+    pub timeout: Millis,
+}
+
+/// Decides what `input` means for the job at the instant `now`.
+///
+/// An input that changes nothing (a stale fence, a second cancel, a timer too early) gives an empty
+/// decision.
+pub fn decide(state: &mut JobState, input: Input, now: Timestamp) -> Decision {
+    let mut turn = Turn::new(state, now);
+    match input {
+        Input::Resume => resume::resume(&mut turn),
+        Input::TimerFired => timer_fired::timer_fired(&mut turn),
+        Input::StepEnded { token, outcome } => step_ended::step_ended(&mut turn, token, outcome),
+        Input::Cancel { reason } => cancel::cancel(&mut turn, reason),
+    }
+    turn.into_decision()
+}

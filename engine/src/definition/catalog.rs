@@ -1,0 +1,55 @@
+//! What the engine knows of the step kinds that a definition may use.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a step kind does outside the engine, and so what a repeat of it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing but its output: a repeat is harmless.
+    Pure,
+    /// An outside effect whose receiver honours the idempotency key: a repeat is harmless.
+    Idempotent,
+}
+
+/// One step kind, as definitions see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindInfo {
+    /// The name in `uses`, such as `media.fetch`.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// What a repeat of it means.
+    pub effect: Effect,
+    /// JSON Schema of `with`.
+    pub input_schema: Value,
+    /// JSON Schema of the output.
+    pub output_schema: Value,
+}
+
+/// All step kinds that are registered, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    kinds: BTreeMap<String, KindInfo>,
+}
+
+impl Catalog {
+    /// Adds a kind, or puts it in the place of the one of that name, which is returned.
+    pub fn insert(&mut self, kind: KindInfo) -> Option<KindInfo> {
+        self.kinds.insert(kind.name.clone(), kind)
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&KindInfo> {
+        self.kinds.get(name)
+    }
+
+    /// All kinds, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &KindInfo> {
+        self.kinds.values()
+    }
+}

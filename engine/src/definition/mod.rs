@@ -1,0 +1,149 @@
+//! Workflow definitions: data, written as YAML or JSON or built in Rust.
+//!
+//! The types here are what a definition *means*; [`parse`] turns text into them and reports every
+//! problem at once, with line, column and hint.
+
+mod catalog;
+mod parse;
+mod problem;
+mod suggest;
+mod validate;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use catalog::{Catalog, Effect, KindInfo};
+pub use parse::{parse, parse_json};
+pub use problem::{Problem, Problems};
+pub use suggest::nearest;
+pub use validate::validate;
+
+use crate::limits::{
+    DEFAULT_ATTEMPTS_COUNT, DEFAULT_CONCURRENCY_COUNT, DEFAULT_TIMEOUT_MS,
+};
+use crate::time::Millis;
+
+/// A workflow: a named graph of steps with a typed input and an output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workflow {
+    /// The name jobs are submitted under: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// JSON Schema of the input, checked at submit; its `default`s are filled in. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// The nodes of the graph, in any order.
+    pub steps: Vec<Step>,
+    /// What the job answers with; any JSON with `{{ … }}` in its strings. Absent: `null`.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+}
+
+/// A node of the graph: one use of a step kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Unique in the workflow: a letter or `_`, then letters, digits and `_`.
+    pub id: String,
+    /// The step kind, such as `ffmpeg.burn_subtitles`.
+    pub uses: String,
+    /// The kind's input: any JSON with `{{ … }}` in its strings.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub with: Value,
+    /// Steps that must have ended first, beside those that the expressions refer to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// An expression; when false the step is skipped.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// An expression that gives a list: the step runs once an item, as `item` and `index`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<Value>,
+    /// Items of `for_each` that run at once.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: u32,
+    /// How often and when a failed attempt is made again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// The time one attempt may take.
+    #[serde(default = "default_timeout")]
+    pub timeout: Millis,
+    /// Kinds to try in order once all attempts of the one before have failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Fallback>,
+    /// What a final failure of this step means for the job.
+    #[serde(default)]
+    pub on_error: OnError,
+}
+
+/// A step's `if`: written as a bare expression, as `{{ … }}`, or as `true` and `false`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Condition {
+    /// A constant.
+    Constant(bool),
+    /// An expression, with or without its braces.
+    Expression(String),
+}
+
+/// An alternative to a step's own kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// The step kind.
+    pub uses: String,
+    /// Its input; absent: that of the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<Value>,
+}
+
+/// Exponential back-off: the wait before attempt n+1 is `initial × factor^(n-1)`, at most `max`,
+/// times a factor drawn from `1 ± jitter` by the job's own seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Attempts in all, the first included.
+    pub max_attempts: u32,
+    /// The wait before the second attempt.
+    pub initial: Millis,
+    /// Growth of the wait from attempt to attempt; at least 1.
+    pub factor: f64,
+    /// The longest wait.
+    pub max: Millis,
+    /// Share of the wait that is random, 0 to 1.
+    pub jitter: f64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: DEFAULT_ATTEMPTS_COUNT,
+            initial: Millis(1_000),
+            factor: 2.0,
+            max: Millis(60_000),
+            jitter: 0.2,
+        }
+    }
+}
+
+/// What a step's final failure means for the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The job stops its other steps and fails.
+    #[default]
+    Fail,
+    /// The step's output is `none` and the steps after it run.
+    Continue,
+}
+
+fn default_concurrency() -> u32 {
+    DEFAULT_CONCURRENCY_COUNT
+}
+
+fn default_timeout() -> Millis {
+    DEFAULT_TIMEOUT_MS
+}

@@ -1,0 +1,205 @@
+//! Recorded facts about a job. Folding them in order gives its state.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::ids::{ItemIndex, StepIndex, Token};
+use crate::time::Timestamp;
+
+/// The workflow that a job runs, frozen: its definition is kept under the digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowRef {
+    /// The workflow's name.
+    pub name: String,
+    /// BLAKE3 of the definition in its canonical JSON, as lower-case hexadecimal digits.
+    pub digest: String,
+}
+
+/// One recorded fact, past tense. What one commit appends is a list of these.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The job was accepted.
+    JobSubmitted {
+        /// What it runs.
+        workflow: WorkflowRef,
+        /// Its input, checked, with defaults filled in.
+        input: Value,
+        /// The submitter's own marks.
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step's `if` was false, or a step that it needs was skipped.
+    StepSkipped {
+        /// Which step.
+        step: StepIndex,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step's `for_each` was evaluated.
+    StepExpanded {
+        /// Which step.
+        step: StepIndex,
+        /// The items, in order.
+        items: Vec<Value>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt is about to be made. Recorded before its body starts.
+    StepStarted {
+        /// Which step.
+        step: StepIndex,
+        /// Which item.
+        item: ItemIndex,
+        /// Number of the attempt at this item, from 1.
+        attempt: u32,
+        /// The attempt's fence.
+        token: Token,
+        /// 0 for the step's own kind, n for the n-th fallback.
+        candidate: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt succeeded: the one result of this item.
+    StepSucceeded {
+        /// The attempt's fence.
+        token: Token,
+        /// The result.
+        output: Value,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt failed and another will follow.
+    AttemptFailed {
+        /// The attempt's fence.
+        token: Token,
+        /// Why.
+        failure: Failure,
+        /// When the next attempt is due.
+        retry_at: Timestamp,
+        /// The kind of the next attempt: 0 for the step's own, n for the n-th fallback.
+        candidate: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt's body died with its process or actor, or was given back by a shutdown.
+    AttemptInterrupted {
+        /// The attempt's fence.
+        token: Token,
+        /// What ended it.
+        cause: Interruption,
+        /// When.
+        at: Timestamp,
+    },
+    /// An item failed for good.
+    ItemFailed {
+        /// Which step.
+        step: StepIndex,
+        /// Which item.
+        item: ItemIndex,
+        /// Why.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step failed before any item of it could start.
+    StepFailed {
+        /// Which step.
+        step: StepIndex,
+        /// Why.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt was stopped because the job is ending.
+    AttemptCancelled {
+        /// The attempt's fence.
+        token: Token,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody asked for the job to be cancelled. No attempt starts after this.
+    CancelRequested {
+        /// Why, in the words of whoever asked.
+        reason: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// All steps have ended. Terminal.
+    JobSucceeded {
+        /// The job's output.
+        output: Value,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step failed for good. Terminal.
+    JobFailed {
+        /// Why.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// The job was cancelled and nothing of it runs any more. Terminal.
+    JobCancelled {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Event {
+    /// The name of the event's kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::JobSubmitted { .. } => "JobSubmitted",
+            Self::StepSkipped { .. } => "StepSkipped",
+            Self::StepExpanded { .. } => "StepExpanded",
+            Self::StepStarted { .. } => "StepStarted",
+            Self::StepSucceeded { .. } => "StepSucceeded",
+            Self::AttemptFailed { .. } => "AttemptFailed",
+            Self::AttemptInterrupted { .. } => "AttemptInterrupted",
+            Self::ItemFailed { .. } => "ItemFailed",
+            Self::StepFailed { .. } => "StepFailed",
+            Self::AttemptCancelled { .. } => "AttemptCancelled",
+            Self::CancelRequested { .. } => "CancelRequested",
+            Self::JobSucceeded { .. } => "JobSucceeded",
+            Self::JobFailed { .. } => "JobFailed",
+            Self::JobCancelled { .. } => "JobCancelled",
+        }
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::JobSubmitted { at, .. }
+            | Self::StepSkipped { at, .. }
+            | Self::StepExpanded { at, .. }
+            | Self::StepStarted { at, .. }
+            | Self::StepSucceeded { at, .. }
+            | Self::AttemptFailed { at, .. }
+            | Self::AttemptInterrupted { at, .. }
+            | Self::ItemFailed { at, .. }
+            | Self::StepFailed { at, .. }
+            | Self::AttemptCancelled { at, .. }
+            | Self::CancelRequested { at, .. }
+            | Self::JobSucceeded { at, .. }
+            | Self::JobFailed { at, .. }
+            | Self::JobCancelled { at } => *at,
+        }
+    }
+}
+
+/// What ended an attempt that neither succeeded nor failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interruption {
+    /// The process or the job's actor died. Counted: three such deaths quarantine the job.
+    Death,
+    /// An orderly shutdown gave the attempt back. Not counted.
+    Shutdown,
+}

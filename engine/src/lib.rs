@@ -1,0 +1,31 @@
+//! The brain of Callsheet: pure decisions about durable jobs.
+//!
+//! A *workflow* is a declarative graph of steps ([`definition`]), compiled into a [`Plan`]. A *job*
+//! is one run of it: a list of recorded [`Event`]s whose fold is its [`JobState`]. [`decide`] takes
+//! the state, an [`Input`] and the time, and answers with the events to commit and the [`Action`]s
+//! to do after the commit. Nothing here awaits, sleeps, reads a clock or a file, or draws a random
+//! number; so everything that can be wrong about a job is testable in microseconds.
+
+pub mod definition;
+pub mod expression;
+pub mod limits;
+
+mod decide;
+mod event;
+mod failure;
+mod fold;
+mod ids;
+mod plan;
+mod state;
+mod time;
+
+pub use decide::{Action, Decision, Input, Outcome, StartStep, Submission, decide, submit};
+pub use event::{Event, Interruption, WorkflowRef};
+pub use failure::Failure;
+pub use fold::{IllegalEvent, fold};
+pub use ids::{ItemIndex, JobId, StepIndex, Token, idempotency_key};
+pub use plan::{Candidate, Plan, PlannedStep};
+pub use state::{
+    Active, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus, StopCause,
+};
+pub use time::{Millis, NotASpan, Timestamp};
