@@ -1,0 +1,221 @@
+//! The `Store` trait: what the engine asks of durable truth, and nothing more.
+//!
+//! The trait is blind to layout, so an embedded store and an SQL database serve alike. What every
+//! implementation must keep is written here and checked by [`conformance`](crate::conformance).
+
+use std::collections::BTreeMap;
+
+use callsheet_engine::definition::Workflow;
+use callsheet_engine::{Event, JobId, Timestamp, WorkflowRef};
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::error::StoreError;
+
+/// What a store's verbs answer with.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Durable truth about jobs.
+///
+/// An answer of `Ok` to [`create`](Store::create) or [`commit`](Store::commit) means that the
+/// record is on stable storage: it survives the death of the process and the loss of power.
+pub trait Store: Send + Sync + 'static {
+    /// Accepts a job: its first record, its head, its frozen definition and its idempotency key, in
+    /// one atomic step. Many callers with the same key get one job.
+    fn create(&self, job: NewJob) -> StoreFuture<'_, Created>;
+
+    /// Takes a job over: every earlier owner's epoch is stale from now on. Answers with the journal.
+    fn claim(&self, job: JobId) -> StoreFuture<'_, Claim>;
+
+    /// Appends one record to a job's journal if the epoch is the job's latest and the sequence
+    /// number is the next; otherwise nothing is written.
+    fn commit(&self, commit: Commit) -> StoreFuture<'_, ()>;
+
+    /// The records of a job from a sequence number on, in order.
+    fn journal(&self, job: JobId, from: u64) -> StoreFuture<'_, Vec<Record>>;
+
+    /// A job's head.
+    fn head(&self, job: JobId) -> StoreFuture<'_, Option<JobHead>>;
+
+    /// Heads that match a query, newest first, a page at a time.
+    fn list(&self, query: ListQuery) -> StoreFuture<'_, Page>;
+
+    /// The heads of all jobs that have not ended, oldest first: what recovery starts from.
+    fn live(&self) -> StoreFuture<'_, Vec<JobHead>>;
+
+    /// The definition kept under a digest.
+    fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>>;
+
+    /// Notices of commits from now on, sent after each is durable. A slow receiver is told that it
+    /// lagged and reads the journal again; nothing is lost that way.
+    fn subscribe(&self) -> broadcast::Receiver<CommitNotice>;
+
+    /// Whether the store still works. After it has failed it keeps answering with that failure.
+    ///
+    /// # Errors
+    /// The failure that stopped the store.
+    fn health(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was accepted, refuses what comes later, and lets go of files and locks.
+    fn close(&self) -> StoreFuture<'_, ()>;
+}
+
+/// A job to accept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewJob {
+    /// What lists will show of it; its id is the job's.
+    pub head: JobHead,
+    /// The events of its first record, which gets sequence number 0.
+    pub events: Vec<Event>,
+    /// The definition to keep under `head.workflow.digest`, if it is not kept yet.
+    pub definition: Workflow,
+    /// The submitter's key, if it gave one.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A submitter's promise that equal keys mean the same job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// The key, 1 to 255 bytes.
+    pub key: String,
+    /// Hash of what was asked for: the same key with another one is refused.
+    pub request: String,
+}
+
+/// The answer to [`Store::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The job is new and durable.
+    New,
+    /// A job with the same key and the same request was accepted before.
+    Existing(JobId),
+    /// A job with the same key and another request was accepted before.
+    Conflict(JobId),
+}
+
+/// The answer to [`Store::claim`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The new owner's epoch, higher than every earlier one of this job, also across restarts.
+    pub epoch: u64,
+    /// The job's head.
+    pub head: JobHead,
+    /// The whole journal; the next sequence number is its length.
+    pub records: Vec<Record>,
+}
+
+/// One record to append.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// Which job.
+    pub job: JobId,
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// The record's place: the number of records before it.
+    pub sequence: u64,
+    /// What happened; never empty.
+    pub events: Vec<Event>,
+    /// The new head, when the status changed.
+    pub head: Option<JobHead>,
+}
+
+/// One record of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its place, from 0.
+    pub sequence: u64,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// A record of this job became durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitNotice {
+    /// Which job.
+    pub job: JobId,
+    /// The record's place.
+    pub sequence: u64,
+}
+
+/// What lists show of a job. Rewritten only when the status changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobHead {
+    /// Which job.
+    pub id: JobId,
+    /// What it runs.
+    pub workflow: WorkflowRef,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When the status last changed.
+    pub changed_at: Timestamp,
+    /// The submitter's own marks.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Recorded status of a job as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// It has, or is about to have, an actor.
+    Running,
+    /// Nothing can happen before this instant; it has no actor.
+    Sleeping {
+        /// When it wakes.
+        until: Timestamp,
+    },
+    /// It is being stopped.
+    Stopping,
+    /// It ended with an output.
+    Succeeded,
+    /// It ended with a failure.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl JobStatus {
+    /// Whether the job is over.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The status as one word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Sleeping { .. } => "sleeping",
+            Self::Stopping => "stopping",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Which heads to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListQuery {
+    /// Only this status, as [`JobStatus::as_str`] names it.
+    pub status: Option<String>,
+    /// Only this workflow.
+    pub workflow: Option<String>,
+    /// Only jobs older than this one: the last of the page before.
+    pub before: Option<JobId>,
+    /// Heads in the page; at least 1, at most [`MAX_PAGE_COUNT`](crate::limits::MAX_PAGE_COUNT).
+    pub limit: usize,
+}
+
+/// A page of heads, newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The heads.
+    pub heads: Vec<JobHead>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<JobId>,
+}
