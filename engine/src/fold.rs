@@ -82,6 +82,7 @@ impl JobState {
             open: BTreeMap::new(),
             unsettled: steps.len(),
             next_token: 1,
+            draining: false,
             steps,
             plan,
         })

@@ -39,6 +39,8 @@ pub struct JobState {
     pub(crate) unsettled: usize,
     /// The next attempt's fence.
     pub(crate) next_token: u64,
+    /// Live, not recorded: the process is about to stop, so nothing starts any more.
+    pub(crate) draining: bool,
 }
 
 /// Where a job stands as a whole.

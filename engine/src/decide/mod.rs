@@ -6,6 +6,7 @@
 //! the commit is refused the caller throws the state away and folds the journal again.
 
 mod cancel;
+mod quarantine;
 mod resume;
 mod retry;
 mod step_ended;
@@ -42,6 +43,13 @@ pub enum Input {
     Cancel {
         /// Why, in their words.
         reason: Option<String>,
+    },
+    /// The process is about to stop: what runs may end, nothing starts any more.
+    Drain,
+    /// The job's actor cannot go on with it: whatever is open is dead, and the job fails.
+    Quarantine {
+        /// Why.
+        failure: Failure,
     },
 }
 
@@ -106,6 +114,8 @@ pub fn decide(state: &mut JobState, input: Input, now: Timestamp) -> Decision {
         Input::TimerFired => timer_fired::timer_fired(&mut turn),
         Input::StepEnded { token, outcome } => step_ended::step_ended(&mut turn, token, outcome),
         Input::Cancel { reason } => cancel::cancel(&mut turn, reason),
+        Input::Drain => turn.state.draining = true,
+        Input::Quarantine { failure } => quarantine::quarantine(&mut turn, failure),
     }
     turn.into_decision()
 }

@@ -48,6 +48,9 @@ impl<'s> Turn<'s> {
 
     /// Moves one thing on; false when nothing can move.
     fn advance_one(&mut self) -> bool {
+        if self.state.draining {
+            return false;
+        }
         let full = self.state.open.len() >= MAX_OPEN_ATTEMPTS_COUNT;
         if let Some((due, step, item)) = self.state.waits.first().copied()
             && due <= self.now

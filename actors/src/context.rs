@@ -1,0 +1,266 @@
+//! What a step's body sees of the engine.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use callsheet_engine::{ItemIndex, JobId, StepIndex, Timestamp, Token, idempotency_key};
+use callsheet_storage::{Artifact, ArtifactStore};
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::process::{Adopted, Children, Command};
+use crate::step::{StepError, StepResult};
+
+/// A body's view of its attempt: who it is, whether it should stop, and what it may use. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct StepContext(pub(crate) Arc<Attempt>);
+
+/// Everything that belongs to one attempt and must be gone when it ends.
+pub(crate) struct Attempt {
+    pub(crate) job: JobId,
+    pub(crate) step: StepIndex,
+    pub(crate) step_id: String,
+    pub(crate) item: ItemIndex,
+    pub(crate) number: u32,
+    pub(crate) token: Token,
+    pub(crate) key: String,
+    pub(crate) deadline: Instant,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) children: Children,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: Handle,
+    pub(crate) artifacts: Arc<ArtifactStore>,
+    pub(crate) work_dir: PathBuf,
+    pub(crate) made_work_dir: OnceLock<Result<(), String>>,
+    pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) last_sign: AtomicI64,
+}
+
+/// A note on how far an attempt has come. Not recorded: it is for those who watch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Which job.
+    pub job: JobId,
+    /// Position of the step in the workflow.
+    pub step: StepIndex,
+    /// The step's id.
+    pub step_id: String,
+    /// Which item.
+    pub item: ItemIndex,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// 0 to 100.
+    pub percent: f64,
+    /// What is being done.
+    pub message: String,
+}
+
+impl StepContext {
+    pub(crate) fn new(
+        job: JobId,
+        step_id: String,
+        place: (StepIndex, ItemIndex),
+        (number, token): (u32, Token),
+        time: Duration,
+        shared: Shared,
+    ) -> Self {
+        let (step, item) = place;
+        let work_dir = shared.work_root.join(job.to_string()).join(format!("{}", token.0));
+        Self(Arc::new(Attempt {
+            key: idempotency_key(job, &step_id, item),
+            job,
+            step,
+            step_id,
+            item,
+            number,
+            token,
+            deadline: Instant::now() + time,
+            cancel: CancellationToken::new(),
+            children: Children::new(&shared.work_root),
+            tasks: TaskTracker::new(),
+            runtime: shared.runtime,
+            artifacts: shared.artifacts,
+            work_dir,
+            made_work_dir: OnceLock::new(),
+            progress: shared.progress,
+            last_sign: AtomicI64::new(clock::now().0),
+        }))
+    }
+
+    /// The job that the attempt belongs to.
+    #[must_use]
+    pub fn job(&self) -> JobId {
+        self.0.job
+    }
+
+    /// The step's id in the workflow.
+    #[must_use]
+    pub fn step(&self) -> &str {
+        &self.0.step_id
+    }
+
+    /// The item of a `for_each`; 0 for a step without one.
+    #[must_use]
+    pub fn item(&self) -> ItemIndex {
+        self.0.item
+    }
+
+    /// Number of the attempt at this item, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.number
+    }
+
+    /// The same over all attempts at this step and item: hand it to receivers that can refuse to do
+    /// a thing twice.
+    #[must_use]
+    pub fn idempotency_key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// When the attempt's time is up.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.0.deadline
+    }
+
+    /// Resolves when the attempt is to stop. A body that awaits needs no look at it: its future is
+    /// dropped. Blocking work looks at it now and then.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.0.cancel
+    }
+
+    /// Tells those who watch how far the attempt has come, 0 to 100. Also a sign of life.
+    pub fn progress(&self, percent: f64, message: impl Into<String>) {
+        self.heartbeat();
+        // Nobody may be watching; that is no error.
+        let _ = self.0.progress.send(Progress {
+            job: self.0.job,
+            step: self.0.step,
+            step_id: self.0.step_id.clone(),
+            item: self.0.item,
+            attempt: self.0.number,
+            percent: percent.clamp(0.0, 100.0),
+            message: message.into(),
+        });
+    }
+
+    /// A sign of life without a figure.
+    pub fn heartbeat(&self) {
+        self.0.last_sign.store(clock::now().0, Ordering::Relaxed);
+    }
+
+    /// When the attempt last gave a sign of life.
+    #[must_use]
+    pub fn last_sign(&self) -> Timestamp {
+        Timestamp(self.0.last_sign.load(Ordering::Relaxed))
+    }
+
+    /// A private directory for temporary files, made at the first call and removed when the attempt
+    /// ends, however it ends.
+    ///
+    /// # Errors
+    /// `step.work_dir` when it cannot be made.
+    pub fn work_dir(&self) -> StepResult<&Path> {
+        let made = self.0.made_work_dir.get_or_init(|| {
+            std::fs::create_dir_all(&self.0.work_dir).map_err(|error| error.to_string())
+        });
+        match made {
+            Ok(()) => Ok(&self.0.work_dir),
+            Err(error) => Err(StepError::retryable(
+                "step.work_dir",
+                format!("cannot make the work directory `{}`: {error}", self.0.work_dir.display()),
+            )),
+        }
+    }
+
+    /// Runs blocking work on a thread of its own, away from the async threads. The attempt is not
+    /// over before it returns.
+    ///
+    /// # Errors
+    /// What the work answers; `step.panic` when it panics.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> StepResult<T> + Send + 'static,
+    ) -> StepResult<T> {
+        match self.0.tasks.spawn_blocking_on(work, &self.0.runtime).await {
+            Ok(result) => result,
+            Err(error) => Err(StepError::retryable("step.panic", error.to_string())),
+        }
+    }
+
+    /// Stores a file as an artifact. The file is moved out of the work directory when it can be.
+    ///
+    /// # Errors
+    /// `artifact.*` when it cannot be stored.
+    pub async fn put_file(
+        &self,
+        file: impl Into<PathBuf>,
+        name: impl Into<String>,
+        media_type: impl Into<String>,
+    ) -> StepResult<Artifact> {
+        let (file, name, media_type) = (file.into(), name.into(), media_type.into());
+        let store = self.0.artifacts.clone();
+        self.blocking(move || Ok(store.put_file(&file)?.named(name, media_type))).await
+    }
+
+    /// Stores bytes as an artifact.
+    ///
+    /// # Errors
+    /// `artifact.*` when they cannot be stored.
+    pub async fn put_bytes(
+        &self,
+        bytes: impl Into<Vec<u8>>,
+        name: impl Into<String>,
+        media_type: impl Into<String>,
+    ) -> StepResult<Artifact> {
+        let (bytes, name, media_type) = (bytes.into(), name.into(), media_type.into());
+        let store = self.0.artifacts.clone();
+        self.blocking(move || Ok(store.put_bytes(&bytes)?.named(name, media_type))).await
+    }
+
+    /// The path of an artifact's content, its hash checked. Read it; never write it.
+    ///
+    /// # Errors
+    /// `artifact.*` when it is missing or damaged.
+    pub async fn open(&self, artifact: &Artifact) -> StepResult<PathBuf> {
+        let (store, digest) = (self.0.artifacts.clone(), artifact.artifact.clone());
+        self.blocking(move || Ok(store.verify(&digest)?)).await
+    }
+
+    /// A child process of this attempt: in a process group of its own, ended with the attempt.
+    #[must_use]
+    pub fn command(&self, program: impl Into<std::ffi::OsString>) -> Command {
+        Command::new(self.clone(), program.into())
+    }
+
+    /// Prepares a standard command, made by a library, to be a child of this attempt: a process
+    /// group of its own, death with the engine. After it is spawned hand it to
+    /// [`adopt`](Self::adopt) at once.
+    pub fn prepare(&self, command: &mut std::process::Command) {
+        self.0.children.prepare(command);
+    }
+
+    /// Makes a spawned process group part of the attempt: when the attempt is stopped it gets TERM
+    /// and, after a grace, KILL. Whoever spawned it waits for it and then drops the guard.
+    #[must_use]
+    pub fn adopt(&self, pid: u32) -> Adopted {
+        self.0.children.adopt(pid)
+    }
+}
+
+/// What all attempts of an engine share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) runtime: Handle,
+    pub(crate) artifacts: Arc<ArtifactStore>,
+    pub(crate) work_root: PathBuf,
+    pub(crate) progress: broadcast::Sender<Progress>,
+}

@@ -1,0 +1,52 @@
+//! Every bound of the body, in one place: unit last in the name, the reason, and what happens
+//! beyond it.
+
+use std::time::Duration;
+
+/// Time between TERM and KILL for an attempt's child processes: long enough to close a file.
+pub const TERM_GRACE_MS: u64 = 500;
+
+/// Time after KILL in which a stopped attempt's tasks must return. Beyond it they are abandoned
+/// under their fence token and counted: nothing that they answer is ever recorded.
+pub const ABANDON_AFTER_MS: u64 = 1_000;
+
+/// Output of a child process that is kept, for each pipe: the tail, where errors stand.
+pub const OUTPUT_TAIL_BYTES: usize = 16 * 1024;
+
+/// Standard output of a child that is kept whole when asked for. Beyond it the attempt fails with
+/// `process.output`.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Longest line of a child's output that is handed on; the rest of the line is dropped.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// Threads for blocking work of step bodies. Beyond it blocking calls wait for a thread.
+pub const MAX_BLOCKING_THREADS_COUNT: usize = 64;
+
+/// Step bodies that run at once over all jobs. Beyond it attempts wait for their turn; their time
+/// limit counts from the start of the body.
+pub const MAX_RUNNING_BODIES_COUNT: usize = 1_024;
+
+/// Jobs that have an actor at once: 8 kB each. Beyond it jobs wait their turn in the store.
+pub const MAX_ACTIVE_JOBS_COUNT: usize = 10_000;
+
+/// A job whose next wait is longer than this gives up its actor and sleeps in the store.
+pub const PASSIVATE_AFTER_MS: u64 = 1_000;
+
+/// Deaths of one job's actor in a row before the job is quarantined.
+pub const MAX_ACTOR_DEATHS_COUNT: u32 = 3;
+
+/// First and longest wait before a dead job actor is started again; it doubles in between.
+pub const RESTART_BACKOFF_MS: (u64, u64) = (100, 30_000);
+
+/// Time between tries to commit while the disk is full: a parked job goes on this soon.
+pub const ROOM_RETRY_MS: u64 = 1_000;
+
+/// Progress notes that a slow subscriber may be behind before it misses some.
+pub const PROGRESS_BACKLOG_COUNT: usize = 1_024;
+
+/// Time that an orderly shutdown gives running attempts unless told otherwise.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
+
+const _: () = assert!(RESTART_BACKOFF_MS.0 < RESTART_BACKOFF_MS.1);
+const _: () = assert!(OUTPUT_TAIL_BYTES < MAX_OUTPUT_BYTES);
