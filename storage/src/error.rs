@@ -34,6 +34,12 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// A part of the store that belongs to no single job cannot be read; the rest goes on.
+    #[error("a part of the store cannot be read: {0}")]
+    Unreadable(String),
+    /// What was asked for breaks a bound of the store; asking again will not help.
+    #[error("the store refuses this: {0}")]
+    Refused(String),
     /// There is no room: new work is refused, running jobs are parked, nothing is lost.
     #[error("no room on the disk of the data directory")]
     Full,
@@ -58,6 +64,8 @@ impl StoreError {
             | Self::StaleEpoch { .. }
             | Self::WrongSequence { .. }
             | Self::Damaged { .. }
+            | Self::Unreadable(_)
+            | Self::Refused(_)
             | Self::Full => false,
         }
     }

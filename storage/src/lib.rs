@@ -1,9 +1,19 @@
 //! Durable truth for Callsheet: the [`Store`] trait, its sled and memory stores, and artifacts.
+//!
+//! [`SledStore`] keeps jobs on disk, [`MemoryStore`] in memory; both keep the promises that
+//! [`conformance`] checks. [`ArtifactStore`] keeps the files that steps make.
 
+pub mod limits;
+
+mod artifacts;
+mod check;
 mod error;
+mod memory;
 mod store;
 
+pub use artifacts::{Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, is_plain_name};
 pub use error::StoreError;
+pub use memory::MemoryStore;
 pub use store::{
     Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
     Record, Store, StoreFuture,

@@ -1,0 +1,128 @@
+//! Every bound of durable truth, in one place: unit last in the name, the reason, and what happens
+//! beyond it.
+
+/// Heads in one page of a list. A larger wish is cut to it: a page is built in memory.
+pub const MAX_PAGE_COUNT: usize = 1_000;
+
+/// Heads that one page may look at. A filter that matches little ends its page early, with a
+/// `next` to go on from, so that one request never reads the whole store.
+pub const MAX_SCAN_COUNT: usize = 20_000;
+
+/// Keys read while the view of what is durable is held. Longer reads let go in between, so that a
+/// reader delays the publishing of a batch by well under a millisecond.
+pub const SCAN_CHUNK_COUNT: usize = 256;
+
+/// Commits in one batch: beyond it the gain of sharing one fdatasync is measured to be small. The
+/// rest waits for the next batch.
+pub const MAX_BATCH_COUNT: usize = 256;
+
+/// Bytes of values in one batch, after which it takes no more: what one fdatasync has to carry, and
+/// two of sled's segments.
+pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// Requests that wait for the writer. Beyond it the caller's `create` or `commit` waits, which is
+/// the store's back-pressure: four full batches.
+pub const MAX_QUEUE_COUNT: usize = 4 * MAX_BATCH_COUNT;
+
+/// Size of a value as sled gets it, envelope included. A larger body goes to a file of its own
+/// first: sled moves pages that grow beyond [`SLED_BLOB_THRESHOLD_BYTES`] to files it never syncs.
+pub const MAX_VALUE_BYTES: usize = 4 * 1024;
+
+/// Length of a key; the longest is a definition's. Beyond it the request is refused.
+pub const MAX_KEY_BYTES: usize = 160;
+
+/// Length of a submitter's idempotency key. Beyond it, or empty, the request is refused.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// Size of one encoded record or definition, wherever it is kept. Beyond it the commit is refused:
+/// larger data travels as artifacts.
+pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Records in one job's journal. Beyond it commits are refused, so that a job that loops for ever
+/// ends before its journal cannot be loaded.
+pub const MAX_RECORDS_COUNT: u64 = 1_000_000;
+
+/// Notices that a slow subscriber may lag behind. Beyond it the oldest are dropped and the
+/// subscriber is told so; it reads the journal instead.
+pub const MAX_NOTICES_COUNT: usize = 4_096;
+
+/// Digests of definitions that are known to be kept, so that a submit need not look. Beyond it all
+/// are forgotten and learnt again.
+pub const MAX_KNOWN_DEFINITIONS_COUNT: usize = 4_096;
+
+/// Room below which no new job is accepted (`Full`); a smaller file system may go lower, down to
+/// [`MIN_ROOM_FOR_JOBS_BYTES`].
+pub const ROOM_FOR_JOBS_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Room below which running jobs are parked too (`Full`); a smaller file system may go lower, down
+/// to [`MIN_ROOM_FOR_COMMITS_BYTES`]. What is left is for the batch under way.
+pub const ROOM_FOR_COMMITS_BYTES: u64 = 64 * 1024 * 1024;
+
+/// New jobs are refused below this share of a small file system.
+pub const ROOM_FOR_JOBS_SHARE: u64 = 8;
+
+/// Commits are refused below this share of a small file system.
+pub const ROOM_FOR_COMMITS_SHARE: u64 = 16;
+
+/// The least room at which a job is accepted on the smallest file system.
+pub const MIN_ROOM_FOR_JOBS_BYTES: u64 = 2 * MIN_ROOM_FOR_COMMITS_BYTES;
+
+/// The least room at which a commit is accepted: a batch may cost sled a multiple of its bytes,
+/// and a full disk in the middle of one is fatal.
+pub const MIN_ROOM_FOR_COMMITS_BYTES: u64 = 4 * MAX_BATCH_BYTES as u64;
+
+/// How long one look at the free space holds.
+pub const ROOM_CHECK_MS: u64 = 50;
+
+/// Size of the ballast file, whose room lets a store open on a full disk: opening writes.
+pub const BALLAST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The largest page cache of sled; its default of 1 GiB is too much.
+pub const MAX_CACHE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The page cache gets this share of the memory there is, if that is less.
+pub const CACHE_SHARE: u64 = 8;
+
+/// How often sled's own thread flushes and cleans segments. It is not our durability.
+pub const CLEANING_INTERVAL_MS: u64 = 500;
+
+/// How long opening waits for a lock: a process that is being forked may hold a copy of it for an
+/// instant. Beyond it the directory is in use.
+pub const LOCK_WAIT_MS: u64 = 300;
+
+/// How long closing waits for sled's last threads to let go of its file. Beyond it the close
+/// answers, and whoever opens next waits in turn.
+pub const RELEASE_WAIT_MS: u64 = 5_000;
+
+/// How long one batch may be on its way to the disk. Beyond it the store counts as failed: sled
+/// waits for ever when a thread of its own has died.
+pub const MAX_BATCH_MS: u64 = 60_000;
+
+/// Bytes read at once when a file is hashed or copied.
+pub const COPY_CHUNK_BYTES: usize = 128 * 1024;
+
+/// Length of an artifact's name, that of a file name on every common file system.
+pub const MAX_ARTIFACT_NAME_BYTES: usize = 255;
+
+/// sled writes a page to a file of its own, which it never syncs, beyond a quarter of a segment.
+pub const SLED_BLOB_THRESHOLD_BYTES: usize = 512 * 1024 / 4;
+
+/// The most entries a leaf of sled's tree may hold when it is written: it splits beyond 16, on the
+/// visit after the one that filled it.
+pub const SLED_LEAF_COUNT: usize = 18;
+
+const _: () = assert!(MAX_PAGE_COUNT <= MAX_SCAN_COUNT);
+const _: () = assert!(SCAN_CHUNK_COUNT <= MAX_PAGE_COUNT);
+const _: () = assert!(MAX_BATCH_COUNT <= MAX_QUEUE_COUNT);
+const _: () = assert!(MAX_BATCH_COUNT <= MAX_NOTICES_COUNT);
+const _: () = assert!(MAX_BATCH_COUNT * MAX_VALUE_BYTES <= MAX_BATCH_BYTES);
+const _: () = assert!(MAX_VALUE_BYTES < MAX_BODY_BYTES);
+// The page with the most and largest values stays inside the log, whose file we sync.
+const _: () =
+    assert!(SLED_LEAF_COUNT * (MAX_VALUE_BYTES + MAX_KEY_BYTES + 32) < SLED_BLOB_THRESHOLD_BYTES);
+const _: () = assert!(ROOM_FOR_COMMITS_BYTES < ROOM_FOR_JOBS_BYTES);
+const _: () = assert!(ROOM_FOR_JOBS_SHARE < ROOM_FOR_COMMITS_SHARE);
+const _: () = assert!(MIN_ROOM_FOR_COMMITS_BYTES < MIN_ROOM_FOR_JOBS_BYTES);
+const _: () = assert!(MIN_ROOM_FOR_JOBS_BYTES <= ROOM_FOR_JOBS_BYTES);
+const _: () = assert!(MIN_ROOM_FOR_COMMITS_BYTES <= ROOM_FOR_COMMITS_BYTES);
+const _: () = assert!(LOCK_WAIT_MS < 1_000); // a second engine is refused in under a second
