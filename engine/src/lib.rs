@@ -17,6 +17,8 @@ mod fold;
 mod ids;
 mod plan;
 mod state;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use decide::{Action, Decision, Input, Outcome, StartStep, Submission, decide, submit};

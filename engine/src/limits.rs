@@ -38,6 +38,17 @@ pub const DEFAULT_TIMEOUT_MS: Millis = Millis(24 * 60 * 60 * 1_000);
 /// Text of one definition. Beyond it the definition is refused before it is parsed.
 pub const MAX_DEFINITION_BYTES: usize = 16 * 1024 * 1024;
 
+/// Values in one definition, those that its aliases unfold to included. Beyond it the definition is
+/// refused, so that a few bytes of aliases cannot fill the memory.
+pub const MAX_DEFINITION_NODES_COUNT: usize = 2_000_000;
+
+/// Problems of one document that are reported; the rest is counted.
+pub const MAX_PROBLEMS_COUNT: usize = 200;
+
+/// Known names that are compared, over all problems of one document, to suggest the nearest one.
+/// Beyond it problems come without a suggestion.
+pub const MAX_SUGGESTION_CANDIDATES_COUNT: usize = 1_000_000;
+
 /// Depth of nesting in a definition's values. Beyond it the definition is refused, so that no walk
 /// over one can exhaust the stack.
 pub const MAX_NESTING_DEPTH: usize = 64;

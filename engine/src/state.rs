@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, JobId, StepIndex, Token};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
 use crate::time::Timestamp;
 
 /// The recorded state of one job.
@@ -166,6 +166,19 @@ pub enum ItemStatus {
     Failed(Failure),
     /// Stopped with its job.
     Cancelled,
+}
+
+impl StepState {
+    pub(crate) fn new(planned: &PlannedStep) -> Self {
+        Self {
+            unmet: u32::try_from(planned.needs.len()).unwrap_or(u32::MAX),
+            after_skip: false,
+            attempts: 0,
+            started_at: None,
+            ended_at: None,
+            status: StepStatus::Pending,
+        }
+    }
 }
 
 impl Item {

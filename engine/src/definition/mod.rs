@@ -3,11 +3,22 @@
 //! The types here are what a definition *means*; [`parse`] turns text into them and reports every
 //! problem at once, with line, column and hint.
 
+mod bounds;
 mod catalog;
+mod compile;
+mod cycles;
+mod finding;
+mod kinds;
+mod node;
 mod parse;
+mod place;
 mod problem;
+mod reader;
+mod references;
+mod schema;
 mod suggest;
 mod validate;
+mod yaml;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,9 +29,13 @@ pub use problem::{Problem, Problems};
 pub use suggest::nearest;
 pub use validate::validate;
 
-use crate::limits::{
-    DEFAULT_ATTEMPTS_COUNT, DEFAULT_CONCURRENCY_COUNT, DEFAULT_TIMEOUT_MS,
-};
+pub(crate) use finding::Findings;
+pub(crate) use parse::draft;
+pub(crate) use place::{OwnedTurn, Path, Place};
+pub(crate) use schema::{Misfit, MisfitKind, Schema, fill_defaults};
+pub(crate) use validate::{Graph, check};
+
+use crate::limits::{DEFAULT_ATTEMPTS_COUNT, DEFAULT_CONCURRENCY_COUNT, DEFAULT_TIMEOUT_MS};
 use crate::time::Millis;
 
 /// A workflow: a named graph of steps with a typed input and an output.
@@ -77,6 +92,35 @@ pub struct Step {
     /// What a final failure of this step means for the job.
     #[serde(default)]
     pub on_error: OnError,
+}
+
+impl Workflow {
+    /// A workflow of that name and these steps, with any input and no output.
+    #[must_use]
+    pub fn new(name: impl Into<String>, steps: Vec<Step>) -> Self {
+        let (description, output) = (String::new(), Value::Null);
+        Self { name: name.into(), description, input: None, steps, output }
+    }
+}
+
+impl Step {
+    /// A step with nothing but its name and its kind; the rest as if it were not written.
+    #[must_use]
+    pub fn new(id: impl Into<String>, uses: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            uses: uses.into(),
+            with: Value::Null,
+            needs: Vec::new(),
+            condition: None,
+            for_each: None,
+            concurrency: default_concurrency(),
+            retry: Retry::default(),
+            timeout: default_timeout(),
+            fallback: Vec::new(),
+            on_error: OnError::default(),
+        }
+    }
 }
 
 /// A step's `if`: written as a bare expression, as `{{ … }}`, or as `true` and `false`.

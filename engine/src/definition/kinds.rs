@@ -1,0 +1,135 @@
+//! Whether steps use kinds that there are, and give them what they take.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::finding::Findings;
+use super::place::{OwnedTurn, Path, Place};
+use super::schema::{Misfit, MisfitKind, Schema};
+use super::{Catalog, Step};
+use crate::expression::is_template;
+
+/// The kinds at hand, their schemas compiled at first use.
+pub(super) struct Kinds<'c> {
+    catalog: &'c Catalog,
+    schemas: HashMap<&'c str, Result<Schema, String>>,
+}
+
+impl<'c> Kinds<'c> {
+    pub(super) fn new(catalog: &'c Catalog) -> Self {
+        Self { catalog, schemas: HashMap::new() }
+    }
+
+    pub(super) fn check_step(&mut self, step: &Step, path: &Path<'_>, findings: &mut Findings) {
+        let with = path.key("with").to_place();
+        for misfit in self.check_use(&step.uses, &step.with, path, findings) {
+            report(misfit, &with, findings);
+        }
+        let below = path.key("fallback");
+        for (n, fallback) in step.fallback.iter().enumerate() {
+            let path = below.at(n);
+            let given = fallback.with.as_ref().unwrap_or(&step.with);
+            let misfits = self.check_use(&fallback.uses, given, &path, findings);
+            if fallback.with.is_some() {
+                let with = path.key("with").to_place();
+                misfits.into_iter().for_each(|misfit| report(misfit, &with, findings));
+                continue;
+            }
+            for misfit in misfits {
+                let about = format!("`with.{}` of the step", misfit.place);
+                let message =
+                    format!("{about} does not suit `{}`: {}", fallback.uses, misfit.message);
+                let hint = "give this fallback a `with` of its own";
+                findings.add("with.invalid", path.key("uses"), message, hint);
+            }
+        }
+    }
+
+    /// Checks one use of a kind; answers with what is wrong with its input.
+    fn check_use(
+        &mut self,
+        uses: &str,
+        with: &Value,
+        path: &Path<'_>,
+        findings: &mut Findings,
+    ) -> Vec<Misfit> {
+        if findings.covers(path.key("uses")) {
+            return Vec::new();
+        }
+        let Some(kind) = self.catalog.get(uses) else {
+            let known = self.catalog.iter().map(|kind| kind.name.as_str());
+            let otherwise =
+                "the engine has no such step kind; register it, or see the list of kinds";
+            let hint = findings.suggest(uses, known, otherwise);
+            let message = format!("unknown step kind `{uses}`");
+            findings.add("definition.unknown_kind", path.key("uses"), message, hint);
+            return Vec::new();
+        };
+        let schema = self
+            .schemas
+            .entry(&kind.name)
+            .or_insert_with(|| Schema::compile(&kind.input_schema).map_err(|(_, why)| why));
+        match schema {
+            Ok(schema) => misfits(schema, with),
+            Err(why) => {
+                let message = format!("the step kind `{uses}` has a broken input schema: {why}");
+                let hint = "this is a fault of the step kind, not of the definition";
+                findings.add("definition.bad_kind", path.key("uses"), message, hint);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// What is wrong with a step's input for certain: whatever depends on the value of a template is
+/// left to the run.
+fn misfits(schema: &Schema, with: &Value) -> Vec<Misfit> {
+    let nothing = json!({});
+    let with = if with.is_null() { &nothing } else { with };
+    let mut unknown = Vec::new();
+    find_templates(with, &mut Vec::new(), &mut unknown);
+    let mut misfits = schema.misfits(with);
+    misfits.retain(|misfit| {
+        let certain = !unknown.iter().any(|template| template.covers(&misfit.place));
+        let parts_known = !unknown.iter().any(|template| misfit.place.covers(template));
+        certain && (misfit.kind != MisfitKind::Whole || parts_known)
+            || misfit.kind == MisfitKind::UnknownField
+    });
+    misfits
+}
+
+fn find_templates(value: &Value, at: &mut Vec<OwnedTurn>, found: &mut Vec<Place>) {
+    match value {
+        Value::String(text) if is_template(text) => found.push(Place(at.clone())),
+        Value::Array(items) => {
+            for (n, item) in items.iter().enumerate() {
+                at.push(OwnedTurn::At(n));
+                find_templates(item, at, found);
+                at.pop();
+            }
+        }
+        Value::Object(map) => {
+            for (key, item) in map {
+                at.push(OwnedTurn::Key(key.clone()));
+                find_templates(item, at, found);
+                at.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn report(misfit: Misfit, with: &Place, findings: &mut Findings) {
+    let place = with.join(misfit.place);
+    let Misfit { message, hint, .. } = misfit;
+    match misfit.kind {
+        MisfitKind::UnknownField => {
+            findings.add_on_key("with.unknown_field", place, message, hint);
+        }
+        MisfitKind::MissingField => findings.add_at("with.missing_field", place, message, hint),
+        MisfitKind::Value | MisfitKind::Whole => {
+            findings.add_at("with.invalid", place, message, hint);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What expressions refer to: that it exists, that it can be seen from there, and which edges of
+//! the graph it makes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::compile::Site;
+use super::finding::Findings;
+use super::place::Path;
+use super::reader::list;
+use super::{Catalog, Workflow};
+use crate::expression::{Names, Reference};
+use crate::ids::StepIndex;
+
+/// All that an expression of one workflow may refer to.
+pub(super) struct References<'c> {
+    workflow: &'c Workflow,
+    index: &'c HashMap<&'c str, StepIndex>,
+    catalog: Option<&'c Catalog>,
+    /// The names of the input's properties, when there can be no others.
+    inputs: Option<Vec<&'c str>>,
+}
+
+/// What every expression sees.
+const ROOTS: [&str; 5] = ["input", "steps", "item", "index", "job"];
+
+/// What `job` has.
+const JOB_FIELDS: [&str; 2] = ["id", "submitted_at"];
+
+impl<'c> References<'c> {
+    pub(super) fn new(
+        workflow: &'c Workflow,
+        index: &'c HashMap<&'c str, StepIndex>,
+        catalog: Option<&'c Catalog>,
+    ) -> Self {
+        let inputs = workflow.input.as_ref().and_then(|schema| known_fields(schema, true));
+        Self { workflow, index, catalog, inputs }
+    }
+
+    /// Checks one entry of `needs`.
+    pub(super) fn check_need(
+        &self,
+        id: &str,
+        path: Path<'_>,
+        site: Site,
+        needs: &mut BTreeSet<StepIndex>,
+        findings: &mut Findings,
+    ) {
+        if findings.covers(path) {
+            return;
+        }
+        if let Some(index) = self.find_step(id, path, findings) {
+            self.add_edge(index, path, site, needs, findings);
+        }
+    }
+
+    /// Checks everything that an expression names.
+    pub(super) fn check(
+        &self,
+        names: &Names,
+        path: Path<'_>,
+        site: Site,
+        needs: &mut BTreeSet<StepIndex>,
+        findings: &mut Findings,
+    ) {
+        for reference in names.references() {
+            match reference {
+                Reference::Step(id) => {
+                    if let Some(index) = self.find_step(&id, path, findings) {
+                        self.add_edge(index, path, site, needs, findings);
+                        self.check_output(index, names, path, findings);
+                    }
+                }
+                Reference::AllSteps => {
+                    let message = "`steps` as a whole says nothing about which steps it needs";
+                    let hint = "name the step: `steps.fetch.file`";
+                    findings.add("definition.unknown_reference", path, message, hint);
+                }
+                Reference::Input(name) => self.check_input(&name, path, findings),
+                Reference::Item | Reference::Index if !site.sees_item => {
+                    let message = "`item` and `index` are seen in `with` of a `for_each` only";
+                    let hint = "add `for_each` to the step, or name the value itself";
+                    findings.add("definition.unknown_reference", path, message, hint);
+                }
+                Reference::Job => check_job(names, path, findings),
+                Reference::Unknown(name) => self.unknown_root(&name, path, findings),
+                Reference::WholeInput | Reference::Item | Reference::Index => {}
+            }
+        }
+    }
+
+    fn find_step(&self, id: &str, path: Path<'_>, findings: &mut Findings) -> Option<StepIndex> {
+        if let Some(index) = self.index.get(id) {
+            return Some(*index);
+        }
+        let known = self.workflow.steps.iter().map(|step| step.id.as_str());
+        let hint = findings.suggest(id, known, "name a step of this workflow by its `id`");
+        let message = format!("unknown step `{id}`");
+        findings.add("definition.unknown_step", path, message, hint);
+        None
+    }
+
+    fn add_edge(
+        &self,
+        index: StepIndex,
+        path: Path<'_>,
+        site: Site,
+        needs: &mut BTreeSet<StepIndex>,
+        findings: &mut Findings,
+    ) {
+        if site.step == Some(index) {
+            let message = format!("step `{}` needs itself", self.workflow.steps[index.at()].id);
+            let hint = "a step sees only steps that have ended before it begins";
+            findings.add("definition.cycle", path, message, hint);
+        } else {
+            needs.insert(index);
+        }
+    }
+
+    /// Checks the first field that is taken from a step's output, when its kind says which fields
+    /// there are.
+    fn check_output(
+        &self,
+        index: StepIndex,
+        names: &Names,
+        path: Path<'_>,
+        findings: &mut Findings,
+    ) {
+        let step = &self.workflow.steps[index.at()];
+        for field in names.below(&["steps", &step.id]) {
+            if step.for_each.is_some() {
+                let message = format!("the output of `{}` is a list, it has no `{field}`", step.id);
+                let hint = format!(
+                    "`{0}` runs once an item: `steps.{0} | map(attribute='{field}') | list`",
+                    step.id
+                );
+                findings.add("definition.unknown_output", path, message, hint);
+                continue;
+            }
+            let kind = self.catalog.and_then(|catalog| catalog.get(&step.uses));
+            let known = kind.and_then(|kind| known_fields(&kind.output_schema, false));
+            if let Some(known) = known.filter(|known| !known.contains(&field)) {
+                let otherwise = format!("`{}` gives {}", step.uses, list(&known));
+                let hint = findings.suggest(field, known, otherwise);
+                let message = format!("the output of `{}` has no `{field}`", step.id);
+                findings.add("definition.unknown_output", path, message, hint);
+            }
+        }
+    }
+
+    fn check_input(&self, name: &str, path: Path<'_>, findings: &mut Findings) {
+        let Some(known) = &self.inputs else { return };
+        if known.contains(&name) {
+            return;
+        }
+        let otherwise = match known.as_slice() {
+            [] => "the input has no properties; add it to `input`".to_owned(),
+            known => format!("the input has {}", list(known)),
+        };
+        let hint = findings.suggest(name, known.iter().copied(), otherwise);
+        let message = format!("the input has no `{name}`");
+        findings.add("definition.unknown_input", path, message, hint);
+    }
+
+    fn unknown_root(&self, name: &str, path: Path<'_>, findings: &mut Findings) {
+        let hint = if self.index.contains_key(name) {
+            format!("did you mean `steps.{name}`?")
+        } else if self.inputs.as_ref().is_some_and(|known| known.contains(&name)) {
+            format!("did you mean `input.{name}`?")
+        } else {
+            let otherwise = format!("expressions see {}; quote a text: `'{name}'`", list(&ROOTS));
+            findings.suggest(name, ROOTS, otherwise)
+        };
+        let message = format!("unknown name `{name}`");
+        findings.add("definition.unknown_reference", path, message, hint);
+    }
+}
+
+fn check_job(names: &Names, path: Path<'_>, findings: &mut Findings) {
+    for field in names.below(&["job"]).filter(|field| !JOB_FIELDS.contains(field)) {
+        let otherwise = format!("`job` has {}", list(&JOB_FIELDS));
+        let hint = findings.suggest(field, JOB_FIELDS, otherwise);
+        let message = format!("`job` has no `{field}`");
+        findings.add("definition.unknown_reference", path, message, hint);
+    }
+}
+
+/// The names of an object's fields, when the schema leaves no others; with `open`, also when it does
+/// not speak of others.
+fn known_fields(schema: &Value, open: bool) -> Option<Vec<&str>> {
+    let closed = match schema.get("additionalProperties") {
+        Some(Value::Bool(allowed)) => !allowed,
+        Some(_) => false,
+        None => open,
+    };
+    let fields = schema.get("properties")?.as_object()?;
+    let simple = ["patternProperties", "anyOf", "oneOf", "allOf", "$ref", "if"]
+        .iter()
+        .all(|word| schema.get(word).is_none());
+    (closed && simple).then(|| fields.keys().map(String::as_str).collect())
+}

@@ -1,0 +1,345 @@
+//! From YAML (and JSON, which is nearly YAML) to a tree with places.
+//!
+//! YAML 1.2 rules: only `true` and `false` are truth values, so `no` stays a string. Built on the
+//! parser's events without recursion; nesting, nodes and what aliases unfold to are bounded.
+
+use std::collections::HashMap;
+
+use serde_json::Number;
+use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
+
+use super::finding::Findings;
+use super::node::{Key, Kind, Mark, Node};
+use crate::limits::{MAX_DEFINITION_BYTES, MAX_DEFINITION_NODES_COUNT, MAX_NESTING_DEPTH};
+
+/// Reads one document. What is wrong with the text goes to `findings`; a tree is given back as far
+/// as the text has one.
+pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
+    if text.len() > MAX_DEFINITION_BYTES {
+        let message = format!("the definition has {} bytes", text.len());
+        let hint = format!("at most {MAX_DEFINITION_BYTES} bytes; split the workflow");
+        findings.add_in_text("definition.too_large", None, message, hint);
+        return None;
+    }
+    let mut builder = Builder {
+        findings,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        documents: 0,
+        root: None,
+    };
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    for next in Parser::new_from_str_with_options(text, options) {
+        let stopped = match next {
+            Ok((event, span)) => builder.take(event, span),
+            Err(error) => {
+                let marker = error.marker();
+                builder.syntax(mark_of(marker.line(), marker.col()), &error.info(), text);
+                Err(Stopped)
+            }
+        };
+        if stopped.is_err() {
+            return None;
+        }
+    }
+    if builder.root.is_none() && builder.findings.is_empty() {
+        let hint = "a workflow needs at least `name` and `steps`";
+        builder.findings.add_in_text("definition.empty", FIRST, "the definition is empty", hint);
+    }
+    builder.root
+}
+
+const FIRST: Option<Mark> = Some(Mark { line: 1, column: 1 });
+
+/// Reading cannot go on; why has been reported.
+struct Stopped;
+
+struct Builder<'f> {
+    findings: &'f mut Findings,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    documents: usize,
+    root: Option<Node>,
+}
+
+/// A collection whose end has not come.
+struct Open {
+    node: Node,
+    anchor: usize,
+    /// In a map: the key whose value is to come.
+    key: Option<Key>,
+    /// In a map: the keys so far, and where they stand.
+    keys: HashMap<String, Option<Mark>>,
+    /// In a map: the key is unusable, so its value is dropped.
+    drops_value: bool,
+}
+
+impl Builder<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stopped> {
+        let mark = mark_of(span.start.line(), span.start.col());
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    let hint = "keep each workflow in a file of its own; remove the `---`";
+                    let message = "the text has more than one document";
+                    self.findings.add_in_text("definition.syntax", mark, message, hint);
+                    return Err(Stopped);
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let kind = self.scalar(&text, style, tag.as_deref(), mark);
+                self.keep(anchor, Node { kind, mark })?;
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), mark, "seq");
+                self.begin(Kind::List(Vec::new()), anchor, mark)?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), mark, "map");
+                self.begin(Kind::Map(Vec::new()), anchor, mark)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(done) = self.open.pop() {
+                    self.keep(done.anchor, done.node)?;
+                }
+            }
+            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
+                Some(mut node) => {
+                    let (nodes, depth) = measure(&node);
+                    self.nodes += nodes;
+                    node.mark = mark;
+                    self.check_nodes(mark)?;
+                    self.check_depth(self.open.len() + depth, mark)?;
+                    self.place(node)?;
+                }
+                None => {
+                    let hint = "an alias cannot stand inside the value that it names";
+                    let message = "the alias names a value that has not ended";
+                    self.findings.add_in_text("definition.syntax", mark, message, hint);
+                    return Err(Stopped);
+                }
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, kind: Kind, anchor: usize, mark: Option<Mark>) -> Result<(), Stopped> {
+        self.check_depth(self.open.len() + 1, mark)?;
+        self.open.push(Open {
+            node: Node { kind, mark },
+            anchor,
+            key: None,
+            keys: HashMap::new(),
+            drops_value: false,
+        });
+        Ok(())
+    }
+
+    /// Puts a finished node where it belongs, and under its anchor if it has one.
+    fn keep(&mut self, anchor: usize, node: Node) -> Result<(), Stopped> {
+        self.nodes += 1;
+        self.check_nodes(node.mark)?;
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        self.place(node)
+    }
+
+    fn check_nodes(&mut self, mark: Option<Mark>) -> Result<(), Stopped> {
+        if self.nodes <= MAX_DEFINITION_NODES_COUNT {
+            return Ok(());
+        }
+        let message = format!("the definition has more than {MAX_DEFINITION_NODES_COUNT} values");
+        let hint = "split the workflow, or use fewer aliases";
+        self.findings.add_in_text("definition.too_large", mark, message, hint);
+        Err(Stopped)
+    }
+
+    fn check_depth(&mut self, depth: usize, mark: Option<Mark>) -> Result<(), Stopped> {
+        if depth <= MAX_NESTING_DEPTH {
+            return Ok(());
+        }
+        let message = format!("values nest deeper than {MAX_NESTING_DEPTH}");
+        let hint = "flatten the value, or pass it in as a file";
+        self.findings.add_in_text("definition.too_deep", mark, message, hint);
+        Err(Stopped)
+    }
+
+    fn place(&mut self, node: Node) -> Result<(), Stopped> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        let fields = match &mut open.node.kind {
+            Kind::List(items) => {
+                items.push(node);
+                return Ok(());
+            }
+            Kind::Map(fields) => fields,
+            _ => return Ok(()),
+        };
+        if open.drops_value {
+            open.drops_value = false;
+            return Ok(());
+        }
+        if let Some(key) = open.key.take() {
+            fields.push((key, node));
+            return Ok(());
+        }
+        let mark = node.mark;
+        let text = match node.kind {
+            Kind::Text(text) => text,
+            Kind::Number(number) => number.to_string(),
+            Kind::Bool(truth) => truth.to_string(),
+            Kind::Null => "null".to_owned(),
+            Kind::List(_) | Kind::Map(_) => {
+                open.drops_value = true;
+                let hint = "a template has to be quoted: `\"{{ input.video }}\"`";
+                let message = "a list or a map cannot be the name of a field";
+                self.findings.add_in_text("definition.syntax", mark, message, hint);
+                return Ok(());
+            }
+        };
+        if let Some(first) = open.keys.get(&text) {
+            open.drops_value = true;
+            let first = first.map_or(String::new(), |mark| format!(" in line {}", mark.line));
+            let hint = format!("it is given first{first}; remove one of the two");
+            let message = format!("the field `{text}` is given twice");
+            self.findings.add_in_text("definition.duplicate_field", mark, message, hint);
+            return Ok(());
+        }
+        open.keys.insert(text.clone(), mark);
+        open.key = Some(Key { text, mark });
+        Ok(())
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        mark: Option<Mark>,
+    ) -> Kind {
+        if tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str")) {
+            return Kind::Text(text.to_owned());
+        }
+        self.refuse_tag(tag, mark, "");
+        if style != ScalarStyle::Plain {
+            return Kind::Text(text.to_owned());
+        }
+        resolve(text).unwrap_or_else(|| {
+            let message = format!("the number `{text}` is out of range");
+            let hint = "whole numbers have at most 64 bits; quote it to make it a string";
+            self.findings.add_in_text("definition.out_of_range", mark, message, hint);
+            Kind::Text(text.to_owned())
+        })
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, mark: Option<Mark>, allowed: &str) {
+        let Some(tag) = tag else { return };
+        if !allowed.is_empty() && tag.is_yaml_core_schema_tag(allowed) {
+            return;
+        }
+        let message = format!("the tag `{tag}` is not supported");
+        let hint = "remove the tag; quote a value to make it a string";
+        self.findings.add_in_text("definition.syntax", mark, message, hint);
+    }
+
+    fn syntax(&mut self, mark: Option<Mark>, info: &str, text: &str) {
+        let line = mark.and_then(|mark| {
+            let index = usize::try_from(mark.line).ok()?.checked_sub(1)?;
+            text.lines().nth(index)
+        });
+        let line = line.unwrap_or_default().trim();
+        let shown: String = line.chars().take(60).collect();
+        let message = match shown.is_empty() {
+            true => format!("the text is not YAML: {info}"),
+            false => format!("the text is not YAML: {info}, at `{shown}`"),
+        };
+        self.findings.add_in_text("definition.syntax", mark, message, syntax_hint(info, line));
+    }
+}
+
+fn syntax_hint(info: &str, line: &str) -> &'static str {
+    if line.contains('\t') {
+        "indent with spaces, not with tabs"
+    } else if line.contains("{{") && !line.contains('"') && !line.contains('\'') {
+        "a template has to be quoted: `\"{{ input.video }}\"`"
+    } else if info.contains("flow") {
+        "close every `[` with `]` and every `{` with `}`, with commas between the items"
+    } else if line.contains(": ") {
+        "quote a value that has `: ` or begins with one of `{ [ & * ! | > % @`"
+    } else {
+        "check the indentation of this line and of the one above"
+    }
+}
+
+fn mark_of(line: usize, column: usize) -> Option<Mark> {
+    Some(Mark { line: line.max(1) as u64, column: column as u64 + 1 })
+}
+
+/// How many values there are in a tree, and how deep its collections nest.
+fn measure(node: &Node) -> (usize, usize) {
+    let join = |(nodes, depth): (usize, usize), child: &Node| {
+        let (more, below) = measure(child);
+        (nodes + more, depth.max(below + 1))
+    };
+    match &node.kind {
+        Kind::List(items) => items.iter().fold((1, 1), join),
+        Kind::Map(fields) => fields.iter().map(|(_, value)| value).fold((1, 1), join),
+        _ => (1, 0),
+    }
+}
+
+/// What an unquoted scalar means by the core schema; `None` for a number that JSON cannot hold.
+fn resolve(text: &str) -> Option<Kind> {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Kind::Null),
+        "true" | "True" | "TRUE" => return Some(Kind::Bool(true)),
+        "false" | "False" | "FALSE" => return Some(Kind::Bool(false)),
+        _ => {}
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let special = [".inf", ".Inf", ".INF"].contains(&unsigned);
+    if special || [".nan", ".NaN", ".NAN"].contains(&text) {
+        return None;
+    }
+    for (prefix, radix) in [("0x", 16), ("0o", 8)] {
+        if let Some(digits) = text.strip_prefix(prefix)
+            && !digits.is_empty()
+            && digits.chars().all(|c| c.is_digit(radix))
+        {
+            let number = u64::from_str_radix(digits, radix).ok()?;
+            return Some(Kind::Number(number.into()));
+        }
+    }
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    if is_digits(unsigned) {
+        let whole = text.strip_prefix('+').unwrap_or(text);
+        let number = whole.parse::<u64>().map(Number::from);
+        return number.or_else(|_| whole.parse::<i64>().map(Number::from)).ok().map(Kind::Number);
+    }
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => (&unsigned[..at], Some(&unsigned[at + 1..])),
+        None => (unsigned, None),
+    };
+    let exponent_fits =
+        exponent.is_none_or(|digits| is_digits(digits.strip_prefix(['-', '+']).unwrap_or(digits)));
+    let mantissa_fits = match mantissa.split_once('.') {
+        Some((whole, part)) => {
+            is_digits(whole) && (part.is_empty() || is_digits(part))
+                || whole.is_empty() && is_digits(part)
+        }
+        None => is_digits(mantissa),
+    };
+    if mantissa_fits && exponent_fits {
+        let number = text.parse::<f64>().ok().and_then(Number::from_f64)?;
+        return Some(Kind::Number(number));
+    }
+    Some(Kind::Text(text.to_owned()))
+}

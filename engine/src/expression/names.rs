@@ -1,0 +1,109 @@
+//! Which values an expression names: read once when it is compiled, so that a 10 kB output is not
+//! converted for an expression that looks at one field of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use minijinja::Value as Term;
+use serde_json::Value;
+
+use super::Scope;
+use super::convert::to_term;
+
+/// What an expression refers to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// `steps.ID`.
+    Step(String),
+    /// `steps` as a whole or by a computed name, which says nothing about order.
+    AllSteps,
+    /// `input.NAME`.
+    Input(String),
+    /// `input` as a whole.
+    WholeInput,
+    /// `item`.
+    Item,
+    /// `index`.
+    Index,
+    /// `job`.
+    Job,
+    /// A name that no scope has.
+    Unknown(String),
+}
+
+/// A tree of names: `steps.a.x` and `steps.b` share their root.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Names {
+    /// The value at this place is wanted as a whole.
+    whole: bool,
+    below: BTreeMap<String, Names>,
+}
+
+impl Names {
+    pub(super) fn new(paths: HashSet<String>) -> Self {
+        let mut root = Self::default();
+        for path in paths {
+            root.insert(path.split('.'));
+        }
+        root
+    }
+
+    pub(super) fn insert<'p>(&mut self, path: impl Iterator<Item = &'p str>) {
+        let mut place = self;
+        for name in path {
+            place = place.below.entry(name.to_owned()).or_default();
+        }
+        place.whole = true;
+    }
+
+    /// The names below a place, such as the fields that are taken from `steps.a`.
+    pub(crate) fn below(&self, path: &[&str]) -> impl Iterator<Item = &str> {
+        let place = path.iter().try_fold(self, |place, name| place.below.get(*name));
+        place.into_iter().flat_map(|place| place.below.keys().map(String::as_str))
+    }
+
+    pub(crate) fn references(&self) -> impl Iterator<Item = Reference> + '_ {
+        self.below.iter().flat_map(|(root, names)| match root.as_str() {
+            "steps" => names.as_references(Reference::AllSteps, Reference::Step),
+            "input" => names.as_references(Reference::WholeInput, Reference::Input),
+            "item" => vec![Reference::Item],
+            "index" => vec![Reference::Index],
+            "job" => vec![Reference::Job],
+            "range" => vec![],
+            other => vec![Reference::Unknown(other.to_owned())],
+        })
+    }
+
+    fn as_references(&self, whole: Reference, named: fn(String) -> Reference) -> Vec<Reference> {
+        let own = self.whole.then_some(whole);
+        own.into_iter().chain(self.below.keys().cloned().map(named)).collect()
+    }
+
+    /// The context of an evaluation: the named values, converted, and nothing else.
+    pub(super) fn context(&self, scope: &Scope<'_>) -> Term {
+        Term::from_pairs(self.below.iter().filter_map(|(root, names)| {
+            let term = match root.as_str() {
+                "steps" => Term::from_pairs(names.below.iter().filter_map(|(id, names)| {
+                    (scope.steps)(id).map(|output| (id.as_str(), names.pick(output)))
+                })),
+                "input" => names.pick(scope.input),
+                "item" => names.pick(scope.item?.0),
+                "index" => Term::from(scope.item?.1.0),
+                "job" => names.pick(&scope.job.to_json()),
+                _ => return None,
+            };
+            Some((root.as_str(), term))
+        }))
+    }
+
+    /// The part of a value that these names reach, converted.
+    fn pick(&self, value: &Value) -> Term {
+        match value {
+            Value::Object(map) if !self.whole => {
+                Term::from_pairs(self.below.iter().filter_map(|(name, names)| {
+                    map.get(name).map(|value| (name.as_str(), names.pick(value)))
+                }))
+            }
+            other => to_term(other),
+        }
+    }
+}
