@@ -1,0 +1,45 @@
+# Callsheet: everything that one types. `make` alone explains.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup test check demo docs
+
+# A fresh rustup is not on the path before the next login.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Builds use the versions of Cargo.lock and nothing else.
+LOCKED ?= --locked
+# One selection and one set of features for lints and tests, so that nothing is built twice.
+WORKSPACE := --workspace --features failpoints $(LOCKED)
+
+help:
+	@echo 'make demo               caption a spoken video, with a kill -9 in the middle'
+	@echo 'make demo VIDEO=path    the same with a video of yours'
+	@echo 'make test               install what is missing, then format, lints and every test'
+	@echo 'make check              the quick part of it: format, lints and the house rules'
+	@echo 'make docs               the documentation of all crates, as HTML'
+	@echo 'make setup              install what is missing, nothing else'
+	@echo
+	@echo 'CARGO_TARGET_DIR is honoured; only Rust, a C compiler and make have to be there.'
+
+setup:
+	@scripts/setup.sh
+
+test:
+	@scripts/setup.sh --for-tests
+	cargo fmt --all --check
+	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
+	cargo test $(WORKSPACE)
+
+check:
+	cargo fmt --all --check
+	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
+	cargo test $(WORKSPACE) --test tidy
+
+demo: setup
+	cargo build $(LOCKED) --bin callsheet
+	@cargo run $(LOCKED) --quiet --bin callsheet -- demo $${VIDEO:+--video "$$VIDEO"}
+
+docs:
+	RUSTDOCFLAGS='-D warnings' cargo doc $(WORKSPACE) --no-deps
