@@ -63,6 +63,9 @@ pub const MAX_EXPRESSION_FUEL: u64 = 1_000_000;
 /// Size of one evaluated value, as JSON. Beyond it the step fails with `expression.size`.
 pub const MAX_EXPRESSION_RESULT_BYTES: usize = 4 * 1024 * 1024;
 
+/// Items of a list that a filter may take in. Beyond it the step fails with `expression.size`.
+pub const MAX_EXPRESSION_ITEMS_COUNT: usize = 1_000_000;
+
 /// Size of a job's input, as JSON. Beyond it the submit is refused; larger data travels as files.
 pub const MAX_INPUT_BYTES: usize = 1024 * 1024;
 

@@ -61,9 +61,10 @@ impl<'c> Compiler<'c> {
         })
     }
 
+    /// Compiles an expression that is a part of a field's text.
     fn expression(
         &mut self,
-        source: &str,
+        (text, source): (&str, &str),
         path: Path<'_>,
         site: Site,
         needs: &mut BTreeSet<StepIndex>,
@@ -74,7 +75,8 @@ impl<'c> Compiler<'c> {
                 Some(expression)
             }
             Err(error) => {
-                refuse(error, path, self.findings);
+                let before = source.as_ptr().addr() - text.as_ptr().addr();
+                refuse(error.moved(before), path, self.findings);
                 None
             }
         }
@@ -88,16 +90,19 @@ impl<'c> Compiler<'c> {
         needs: &mut BTreeSet<StepIndex>,
     ) -> Option<Expression> {
         match condition {
-            Condition::Constant(truth) => self.expression(&truth.to_string(), path, site, needs),
+            Condition::Constant(truth) => {
+                let text = truth.to_string();
+                self.expression((&text, &text), path, site, needs)
+            }
             Condition::Expression(text) => match single_expression(text.trim()) {
-                Some(source) => self.expression(source, path, site, needs),
+                Some(source) => self.expression((text, source), path, site, needs),
                 None if is_template(text) => {
                     let message = format!("`if` mixes text and braces: `{}`", text.trim());
                     let hint = "write one expression without braces: `if: input.count > 3`";
                     self.findings.add("expression.syntax", path, message, hint);
                     None
                 }
-                None => self.expression(text.trim(), path, site, needs),
+                None => self.expression((text, text.trim()), path, site, needs),
             },
         }
     }
@@ -129,6 +134,7 @@ impl<'c> Compiler<'c> {
                 }
                 bare => {
                     let source = bare.unwrap_or(text.trim());
+                    let source = (text.as_str(), source);
                     self.expression(source, path, site, needs).map(Template::from_expression)
                 }
             },
@@ -195,5 +201,5 @@ fn input_of(with: &Value) -> Value {
 
 fn refuse(error: ExpressionError, path: Path<'_>, findings: &mut Findings) {
     let hint = error.hint.unwrap_or_else(|| "see the guide to expressions".to_owned());
-    findings.add(error.code, path, error.message, hint);
+    findings.add_within(error.code, path, error.offset, error.message, hint);
 }

@@ -22,8 +22,18 @@ pub(crate) struct Findings {
 struct Finding {
     problem: Problem,
     place: Place,
-    on_key: bool,
+    spot: Spot,
     mark: Option<Mark>,
+}
+
+/// What of a place is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spot {
+    Value,
+    /// The name of the field.
+    Key,
+    /// A byte of the value's text.
+    Within(usize),
 }
 
 impl Findings {
@@ -60,7 +70,22 @@ impl Findings {
         hint: impl Into<String>,
     ) {
         let problem = Problem::new(code, place.to_string(), message).with_hint(hint);
-        self.push(Finding { problem, place, on_key: false, mark: None });
+        self.push(Finding { problem, place, spot: Spot::Value, mark: None });
+    }
+
+    /// A problem with a part of the text at a path.
+    pub(crate) fn add_within(
+        &mut self,
+        code: &str,
+        path: Path<'_>,
+        offset: Option<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let place = path.to_place();
+        let problem = Problem::new(code, place.to_string(), message).with_hint(hint);
+        let spot = offset.map_or(Spot::Value, Spot::Within);
+        self.push(Finding { problem, place, spot, mark: None });
     }
 
     /// A problem with a field's name.
@@ -72,7 +97,7 @@ impl Findings {
         hint: impl Into<String>,
     ) {
         let problem = Problem::new(code, place.to_string(), message).with_hint(hint);
-        self.push(Finding { problem, place, on_key: true, mark: None });
+        self.push(Finding { problem, place, spot: Spot::Key, mark: None });
     }
 
     /// A problem of the text itself, which belongs to no value.
@@ -84,7 +109,7 @@ impl Findings {
         hint: impl Into<String>,
     ) {
         let problem = Problem::new(code, "", message).with_hint(hint);
-        self.push(Finding { problem, place: Place::default(), on_key: false, mark });
+        self.push(Finding { problem, place: Place::default(), spot: Spot::Value, mark });
     }
 
     /// Whether a place, or one around it, has been found fault with.
@@ -113,6 +138,11 @@ impl Findings {
         }
     }
 
+    /// Marks a place as faulty although another finding tells of it.
+    pub(crate) fn cover(&mut self, path: Path<'_>) {
+        self.places.insert(path.to_place());
+    }
+
     fn push(&mut self, finding: Finding) {
         if self.found.len() == MAX_PROBLEMS_COUNT {
             self.dropped += 1;
@@ -132,7 +162,7 @@ impl Findings {
         let mut found = self.found;
         if let Some(root) = text {
             for finding in &mut found {
-                let mark = finding.mark.or_else(|| root.locate(&finding.place, finding.on_key));
+                let mark = finding.mark.or_else(|| root.locate(&finding.place, finding.spot));
                 finding.mark = mark;
             }
             found.sort_by_key(|finding| finding.mark);

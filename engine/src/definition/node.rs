@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::finding::Spot;
 use super::place::{OwnedTurn, Place};
 
 /// A place in a text, both from 1.
@@ -17,6 +18,19 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// Where it begins; unknown for what did not come from a text.
     pub(crate) mark: Option<Mark>,
+    /// How a string's value lies in the text.
+    pub(crate) layout: Layout,
+}
+
+/// How the bytes of a string's value lie in the text, so that a place in the value can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Escaped or folded: only its beginning is known.
+    Unknown,
+    /// As they are, in one line, so many columns behind the mark.
+    Inline(u64),
+    /// As they are, line by line below the mark, each indented by so many columns.
+    Block(u64),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +67,7 @@ impl Node {
                     .collect(),
             ),
         };
-        Self { kind, mark: None }
+        Self { kind, mark: None, layout: Layout::Unknown }
     }
 
     /// The tree as JSON.
@@ -85,7 +99,7 @@ impl Node {
 
     /// Where a place was written: its value, or its key; the nearest value around it when there is
     /// nothing at the place itself.
-    pub(crate) fn locate(&self, place: &Place, wants_key: bool) -> Option<Mark> {
+    pub(crate) fn locate(&self, place: &Place, spot: Spot) -> Option<Mark> {
         let mut node = self;
         for (n, turn) in place.0.iter().enumerate() {
             let is_last = n + 1 == place.0.len();
@@ -96,7 +110,7 @@ impl Node {
                 },
                 (OwnedTurn::Key(wanted), Kind::Map(fields)) => {
                     match fields.iter().find(|(key, _)| key.text == *wanted) {
-                        Some((key, _)) if is_last && wants_key => return key.mark,
+                        Some((key, _)) if is_last && spot == Spot::Key => return key.mark,
                         Some((_, value)) => value,
                         None => break,
                     }
@@ -104,6 +118,28 @@ impl Node {
                 _ => break,
             };
         }
-        node.mark
+        match spot {
+            Spot::Within(offset) => node.mark_within(offset),
+            Spot::Value | Spot::Key => node.mark,
+        }
+    }
+
+    /// Where a byte of a string's value was written, or else its beginning.
+    fn mark_within(&self, offset: usize) -> Option<Mark> {
+        let mark = self.mark?;
+        let Kind::Text(text) = &self.kind else { return Some(mark) };
+        let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
+        let columns = |line: &str| line.chars().count() as u64;
+        match self.layout {
+            Layout::Unknown => Some(mark),
+            Layout::Inline(lead) => {
+                Some(Mark { column: mark.column + lead + columns(before), ..mark })
+            }
+            Layout::Block(indent) => {
+                let line = mark.line + 1 + before.matches('\n').count() as u64;
+                let last = before.rsplit('\n').next().unwrap_or_default();
+                Some(Mark { line, column: indent + 1 + columns(last) })
+            }
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Fields<'n, 'f> {
     fields: &'n [(super::node::Key, Node)],
     path: &'n Path<'n>,
     findings: &'f mut Findings,
+    /// Known names that unknown fields were probably meant to be.
+    meant: Vec<String>,
 }
 
 impl<'n, 'f> Fields<'n, 'f> {
@@ -31,15 +33,18 @@ impl<'n, 'f> Fields<'n, 'f> {
             findings.add("definition.wrong_type", *path, message, hint);
             return None;
         };
+        let mut meant: Vec<String> = Vec::new();
         for (key, _) in fields {
             if !known.contains(&key.text.as_str()) {
                 let hint = unknown_hint(&key.text, known, findings);
+                let near = known.iter().find(|name| hint.ends_with(&format!("`{name}`?")));
+                meant.extend(near.map(|name| (*name).to_owned()));
                 let message = format!("unknown field `{}`", key.text);
                 let place = path.key(&key.text).to_place();
                 findings.add_on_key("definition.unknown_field", place, message, hint);
             }
         }
-        Some(Self { fields, path, findings })
+        Some(Self { fields, path, findings, meant })
     }
 
     pub(super) fn findings(&mut self) -> &mut Findings {
@@ -65,6 +70,10 @@ impl<'n, 'f> Fields<'n, 'f> {
 
     /// Reports a field that has to be there and is not.
     pub(super) fn missing(&mut self, name: &str, hint: &str) {
+        if self.meant.iter().any(|meant| meant == name) {
+            // It is there, misspelled: one mistake, one problem.
+            return self.findings.cover(self.path.key(name));
+        }
         let message = format!("the field `{name}` is missing");
         self.findings.add("definition.missing_field", self.path.key(name), message, hint);
     }

@@ -53,7 +53,13 @@ impl Schema {
     /// Everything in which a value does not fit.
     pub(crate) fn misfits(&self, value: &Value) -> Vec<Misfit> {
         let errors = self.validator.iter_errors(value);
-        errors.flat_map(|error| self.describe(&error)).collect()
+        let mut misfits: Vec<Misfit> = errors.flat_map(|error| self.describe(&error)).collect();
+        // A required field that is there, misspelled, is one mistake and not two.
+        let meant: Vec<Place> = misfits.iter().filter_map(Misfit::meant).collect();
+        misfits.retain(|misfit| {
+            misfit.kind != MisfitKind::MissingField || !meant.contains(&misfit.place)
+        });
+        misfits
     }
 
     fn describe(&self, error: &ValidationError<'_>) -> Vec<Misfit> {
@@ -130,6 +136,17 @@ impl Schema {
     fn around(&self, keyword: &Location) -> Option<&Value> {
         let (parent, _) = keyword.as_str().rsplit_once('/')?;
         self.source.pointer(parent)
+    }
+}
+
+impl Misfit {
+    /// The field that an unknown one was probably meant to be.
+    fn meant(&self) -> Option<Place> {
+        let name = self.hint.strip_prefix("did you mean `")?.strip_suffix("`?")?;
+        let (OwnedTurn::Key(_), parent) = self.place.0.split_last()? else { return None };
+        let is_field = self.kind == MisfitKind::UnknownField;
+        let turns = parent.iter().cloned().chain([OwnedTurn::Key(name.to_owned())]);
+        is_field.then(|| Place(turns.collect()))
     }
 }
 

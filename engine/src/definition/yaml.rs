@@ -9,7 +9,7 @@ use serde_json::Number;
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 
 use super::finding::Findings;
-use super::node::{Key, Kind, Mark, Node};
+use super::node::{Key, Kind, Layout, Mark, Node};
 use crate::limits::{MAX_DEFINITION_BYTES, MAX_DEFINITION_NODES_COUNT, MAX_NESTING_DEPTH};
 
 /// Reads one document. What is wrong with the text goes to `findings`; a tree is given back as far
@@ -22,6 +22,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
         return None;
     }
     let mut builder = Builder {
+        text,
         findings,
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -53,10 +54,14 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
 
 const FIRST: Option<Mark> = Some(Mark { line: 1, column: 1 });
 
+/// Stands for a template that was not quoted, so that nothing else is said about its value.
+const UNREADABLE: &str = "{{ none }}";
+
 /// Reading cannot go on; why has been reported.
 struct Stopped;
 
-struct Builder<'f> {
+struct Builder<'t, 'f> {
+    text: &'t str,
     findings: &'f mut Findings,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
@@ -75,9 +80,11 @@ struct Open {
     keys: HashMap<String, Option<Mark>>,
     /// In a map: the key is unusable, so its value is dropped.
     drops_value: bool,
+    /// In a map: it is not a map but a template without quotes.
+    is_unreadable: bool,
 }
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stopped> {
         let mark = mark_of(span.start.line(), span.start.col());
         match event {
@@ -92,7 +99,8 @@ impl Builder<'_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = self.scalar(&text, style, tag.as_deref(), mark);
-                self.keep(anchor, Node { kind, mark })?;
+                let layout = layout_of(self.text, &text, style, span);
+                self.keep(anchor, Node { kind, mark, layout })?;
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), mark, "seq");
@@ -103,7 +111,10 @@ impl Builder<'_> {
                 self.begin(Kind::Map(Vec::new()), anchor, mark)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(done) = self.open.pop() {
+                if let Some(mut done) = self.open.pop() {
+                    if done.is_unreadable {
+                        done.node.kind = Kind::Text(UNREADABLE.to_owned());
+                    }
                     self.keep(done.anchor, done.node)?;
                 }
             }
@@ -131,11 +142,12 @@ impl Builder<'_> {
     fn begin(&mut self, kind: Kind, anchor: usize, mark: Option<Mark>) -> Result<(), Stopped> {
         self.check_depth(self.open.len() + 1, mark)?;
         self.open.push(Open {
-            node: Node { kind, mark },
+            node: Node { kind, mark, layout: Layout::Unknown },
             anchor,
             key: None,
             keys: HashMap::new(),
             drops_value: false,
+            is_unreadable: false,
         });
         Ok(())
     }
@@ -199,6 +211,7 @@ impl Builder<'_> {
             Kind::Null => "null".to_owned(),
             Kind::List(_) | Kind::Map(_) => {
                 open.drops_value = true;
+                open.is_unreadable = true;
                 let hint = "a template has to be quoted: `\"{{ input.video }}\"`";
                 let message = "a list or a map cannot be the name of a field";
                 self.findings.add_in_text("definition.syntax", mark, message, hint);
@@ -266,16 +279,42 @@ impl Builder<'_> {
 }
 
 fn syntax_hint(info: &str, line: &str) -> &'static str {
-    if line.contains('\t') {
+    if info.contains("tab") {
         "indent with spaces, not with tabs"
     } else if line.contains("{{") && !line.contains('"') && !line.contains('\'') {
         "a template has to be quoted: `\"{{ input.video }}\"`"
-    } else if info.contains("flow") {
+    } else if info.contains("bracket") || info.contains("flow") {
         "close every `[` with `]` and every `{` with `}`, with commas between the items"
-    } else if line.contains(": ") {
-        "quote a value that has `: ` or begins with one of `{ [ & * ! | > % @`"
+    } else if info.contains("block") || info.contains("indent") {
+        "check the indentation of this line and of those above"
+    } else if info.contains("quote") {
+        "close the quote that was opened"
     } else {
-        "check the indentation of this line and of the one above"
+        "quote a value that has `: ` or begins with one of `{ [ & * ! | > % @`"
+    }
+}
+
+/// How the value of a scalar lies in the text.
+fn layout_of(text: &str, value: &str, style: ScalarStyle, span: Span) -> Layout {
+    let written = span.byte_range().and_then(|range| text.get(range)).unwrap_or_default();
+    let quotes = match style {
+        ScalarStyle::Plain => 0,
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
+        ScalarStyle::Literal => return block_layout(text, value, span),
+        ScalarStyle::Folded => return Layout::Unknown,
+    };
+    let inside = written.get(quotes..written.len().saturating_sub(quotes));
+    if inside == Some(value) { Layout::Inline(quotes as u64) } else { Layout::Unknown }
+}
+
+fn block_layout(text: &str, value: &str, span: Span) -> Layout {
+    let first = value.lines().next().unwrap_or_default();
+    let start = span.byte_range().map_or(0, |range| range.start);
+    let below = text.get(start..).and_then(|rest| rest.split_once('\n'));
+    let line = below.and_then(|(_, below)| below.lines().next()).unwrap_or_default();
+    match line.strip_suffix(first) {
+        Some(indent) if !first.is_empty() => Layout::Block(indent.chars().count() as u64),
+        _ => Layout::Unknown,
     }
 }
 

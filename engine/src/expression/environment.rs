@@ -123,5 +123,6 @@ fn build() -> Environment<'static> {
     for name in ["safe", "escape", "e", "pprint"] {
         environment.remove_filter(name);
     }
+    super::filters::install(&mut environment);
     environment
 }

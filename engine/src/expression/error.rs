@@ -40,6 +40,12 @@ impl ExpressionError {
         self
     }
 
+    /// The same error, its place counted from `bytes` earlier.
+    pub(crate) fn moved(mut self, bytes: usize) -> Self {
+        self.offset = self.offset.map(|offset| offset + bytes);
+        self
+    }
+
     pub(super) fn too_long(bytes: usize) -> Self {
         Self::new("expression.too_long", format!("the expression has {bytes} bytes"))
             .with_hint(format!("at most {MAX_EXPRESSION_BYTES} bytes; compute it in a step"))

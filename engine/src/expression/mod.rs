@@ -6,6 +6,7 @@
 mod convert;
 mod environment;
 mod error;
+mod filters;
 mod lint;
 mod names;
 mod template;

@@ -144,7 +144,9 @@ impl Part {
 
     fn compile_text(text: &str) -> Result<Self, ExpressionError> {
         if let Some(expression) = lint::single_expression(text) {
-            return Expression::compile(expression).map(Self::Whole);
+            let before = expression.as_ptr().addr() - text.as_ptr().addr();
+            let refused = |error: ExpressionError| error.moved(before);
+            return Expression::compile(expression).map(Self::Whole).map_err(refused);
         }
         if lint::has_braces(text) {
             return Mixed::compile(text).map(Self::Mixed);

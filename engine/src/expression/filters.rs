@@ -1,0 +1,176 @@
+//! Filters that can make much out of little, with a bound on what they make.
+//!
+//! Fuel counts operations, not bytes: `replace` after `replace` grows eightfold each time and
+//! costs one unit. So what such a filter is about to make is estimated first, and the sum of all
+//! that one evaluation makes is bounded.
+
+use minijinja::value::{Rest, Value as Term, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, filters};
+
+use crate::limits::{MAX_EXPRESSION_ITEMS_COUNT, MAX_EXPRESSION_RESULT_BYTES};
+
+/// Bytes that the filters of one evaluation may make, over all of them.
+const MAX_MADE_BYTES: usize = 4 * MAX_EXPRESSION_RESULT_BYTES;
+
+/// Says how many bytes a filter will make of its arguments, at most.
+type Estimate = fn(&[Term]) -> usize;
+
+/// Puts the bounded filters in the place of minijinja's own.
+pub(super) fn install(environment: &mut Environment<'static>) {
+    let growing: [(&'static str, Term, Estimate); 8] = [
+        ("replace", Term::from_function(filters::replace), replaced),
+        ("join", Term::from_function(filters::join), joined),
+        ("indent", Term::from_function(filters::indent), indented),
+        ("format", Term::from_function(filters::format), formatted),
+        ("tojson", Term::from_function(filters::tojson), written),
+        ("string", Term::from_function(filters::string), |_| 0),
+        ("batch", Term::from_function(filters::batch), dealt),
+        ("slice", Term::from_function(filters::slice), dealt),
+    ];
+    for (name, original, estimate) in growing {
+        environment.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
+            let args = args.into_values();
+            check_items(&args)?;
+            spend(state, estimate(&args))?;
+            let made = original.call(state, &args)?;
+            spend(state, made.as_str().map_or(0, str::len))?;
+            Ok(made)
+        });
+    }
+    let sum = Term::from_function(filters::sum);
+    environment.add_filter("sum", move |state: &mut State, args: Rest<ValueOrKwargs>| {
+        let args = args.into_values();
+        check_items(&args)?;
+        check_start(&args)?;
+        sum.call(state, &args)
+    });
+    let collecting: [(&'static str, Term); 10] = [
+        ("list", Term::from_function(filters::list)),
+        ("sort", Term::from_function(filters::sort)),
+        ("reverse", Term::from_function(filters::reverse)),
+        ("unique", Term::from_function(filters::unique)),
+        ("groupby", Term::from_function(filters::groupby)),
+        ("map", Term::from_function(filters::map)),
+        ("select", Term::from_function(filters::select)),
+        ("reject", Term::from_function(filters::reject)),
+        ("selectattr", Term::from_function(filters::selectattr)),
+        ("rejectattr", Term::from_function(filters::rejectattr)),
+    ];
+    for (name, original) in collecting {
+        environment.add_filter(name, move |state: &mut State, args: Rest<ValueOrKwargs>| {
+            let args = args.into_values();
+            check_items(&args)?;
+            original.call(state, &args)
+        });
+    }
+}
+
+/// Lists can be repeated with `*` without being made; whoever makes them has to ask first.
+fn check_items(args: &[Term]) -> Result<(), Error> {
+    let is_list = |arg: &&Term| matches!(arg.kind(), ValueKind::Seq | ValueKind::Iterable);
+    match args.first().filter(is_list).and_then(Term::len) {
+        Some(items) if items > MAX_EXPRESSION_ITEMS_COUNT => Err(too_large()),
+        _ => Ok(()),
+    }
+}
+
+fn spend(state: &mut State, bytes: usize) -> Result<(), Error> {
+    const MADE: &str = "bytes made";
+    let before = state.get_temp(MADE).and_then(|made| made.as_usize()).unwrap_or(0);
+    let made = before.saturating_add(bytes);
+    if made > MAX_MADE_BYTES {
+        return Err(too_large());
+    }
+    state.set_temp(MADE, Term::from(made));
+    Ok(())
+}
+
+fn too_large() -> Error {
+    Error::new(ErrorKind::WriteFailure, "the value grows too large")
+}
+
+fn replaced(args: &[Term]) -> usize {
+    let text = |n: usize| args.get(n).map(Term::to_string).unwrap_or_default();
+    let (whole, from, to) = (text(0), text(1), text(2));
+    whole.matches(&from).count().saturating_mul(to.len()).saturating_add(whole.len())
+}
+
+fn joined(args: &[Term]) -> usize {
+    let joiner = longest_argument(args);
+    let Some(items) = args.first().and_then(|list| list.try_iter().ok()) else { return 0 };
+    let mut bytes = 0usize;
+    for item in items {
+        bytes = bytes.saturating_add(joiner).saturating_add(shown_length(&item));
+        if bytes > MAX_MADE_BYTES {
+            break;
+        }
+    }
+    bytes
+}
+
+fn indented(args: &[Term]) -> usize {
+    let text = args.first().map(Term::to_string).unwrap_or_default();
+    let lines = text.matches('\n').count() + 1;
+    lines.saturating_mul(largest_number(args).max(4)).saturating_add(text.len())
+}
+
+fn formatted(args: &[Term]) -> usize {
+    let text = args.first().map(Term::to_string).unwrap_or_default();
+    let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let widths = widths
+        .map(|digits| digits.parse::<usize>().unwrap_or(usize::MAX))
+        .fold(0usize, usize::saturating_add);
+    let starred = if text.contains('*') { largest_number(args) } else { 0 };
+    let places = text.matches('%').count();
+    let per_place = longest_argument(args).saturating_add(starred);
+    places.saturating_mul(per_place).saturating_add(widths).saturating_add(text.len())
+}
+
+fn written(args: &[Term]) -> usize {
+    let Some(value) = args.first() else { return 0 };
+    let text = value.to_string();
+    let lines = text.matches([',', '[', '{']).count() + 1;
+    lines.saturating_mul(largest_number(args)).saturating_add(text.len())
+}
+
+/// Adding up anything but numbers copies all that was added before, again and again.
+fn check_start(args: &[Term]) -> Result<(), Error> {
+    let positional = args.get(2).filter(|arg| !arg.is_kwargs()).cloned();
+    let named =
+        args.last().filter(|arg| arg.is_kwargs()).and_then(|arg| arg.get_attr("start").ok());
+    match positional.or(named).map(|start| start.kind()) {
+        None | Some(ValueKind::Number | ValueKind::Undefined) => Ok(()),
+        Some(_) => {
+            let why = "`sum` adds numbers; use `join` for texts and `chain` for lists";
+            Err(Error::new(ErrorKind::InvalidOperation, why))
+        }
+    }
+}
+
+/// Each part that is filled up or empty costs its own.
+fn dealt(args: &[Term]) -> usize {
+    largest_number(args).saturating_mul(size_of::<Term>())
+}
+
+/// All arguments but the filtered value, named ones included.
+fn every_argument(args: &[Term]) -> impl Iterator<Item = Term> + '_ {
+    args.iter().skip(1).flat_map(|arg| match arg.is_kwargs() {
+        true => {
+            let names: Vec<Term> = arg.try_iter().map(Iterator::collect).unwrap_or_default();
+            names.iter().filter_map(|name| arg.get_item(name).ok()).collect()
+        }
+        false => vec![arg.clone()],
+    })
+}
+
+fn largest_number(args: &[Term]) -> usize {
+    every_argument(args).filter_map(|argument| argument.as_usize()).max().unwrap_or(0)
+}
+
+fn longest_argument(args: &[Term]) -> usize {
+    every_argument(args).map(|argument| shown_length(&argument)).max().unwrap_or(0)
+}
+
+fn shown_length(value: &Term) -> usize {
+    value.as_str().map_or_else(|| value.to_string().len(), str::len)
+}
