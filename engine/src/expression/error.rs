@@ -74,7 +74,12 @@ impl ExpressionError {
                 format!("`{}` is not an expression: {detail}", shorten(source)),
             )
             .with_hint("an expression is like `steps.fetch.file` or `input.count > 3`"),
-            ErrorKind::UndefinedError => Self::undefined(culprit(error, source)),
+            ErrorKind::UndefinedError => {
+                Self::undefined(undefined_name(detail).unwrap_or_else(|| culprit(error, source)))
+            }
+            ErrorKind::InvalidOperation if undefined_name(detail).is_some() => {
+                Self::undefined(undefined_name(detail).unwrap_or(source))
+            }
             ErrorKind::OutOfFuel => Self::new(
                 "expression.fuel",
                 format!("`{}` takes more than {MAX_EXPRESSION_FUEL} operations", shorten(source)),
@@ -128,6 +133,12 @@ impl From<ExpressionError> for Failure {
             None => failure,
         }
     }
+}
+
+/// The name in minijinja's "(`steps.a.b` is undefined)".
+fn undefined_name(detail: &str) -> Option<&str> {
+    let (before, _) = detail.split_once("` is undefined")?;
+    before.rsplit_once('`').map(|(_, name)| name)
 }
 
 /// The part of the source that minijinja points at, when it is more than a bracket or a name.

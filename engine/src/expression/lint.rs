@@ -8,6 +8,10 @@ use super::tokens::{Segment, Token, TokenKind, segments, words};
 /// `~` and `+` in one string: each may copy all that stands before it.
 const MAX_JOINS_COUNT: usize = 64;
 
+/// Values that one expression may name: each may be as large as a step's output, and joining them
+/// copies them all.
+const MAX_VALUES_COUNT: usize = 256;
+
 /// Statements that templates may use. Names cannot be set, so no value can grow from statement to
 /// statement.
 const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "break", "continue"];
@@ -96,11 +100,19 @@ impl Checker<'_> {
     fn check(&mut self, tokens: &[Token<'_>]) -> Result<(), ExpressionError> {
         let mut brackets: Vec<Bracket> = Vec::new();
         let mut closed = None;
+        let mut values = 0;
         for (at, token) in tokens.iter().enumerate() {
             let before = at.checked_sub(1).map(|at| &tokens[at]);
             let after = tokens.get(at + 1);
             match token.kind {
-                TokenKind::Name => self.check_name(tokens, at)?,
+                TokenKind::Name => {
+                    values += usize::from(!before.is_some_and(|it| it.is(".") || it.is("|")));
+                    if values > MAX_VALUES_COUNT {
+                        let message = format!("more than {MAX_VALUES_COUNT} values are named");
+                        return Err(self.refused(token, message, "compute the value in a step"));
+                    }
+                    self.check_name(tokens, at)?;
+                }
                 TokenKind::Operator => match token.text {
                     "*" => self.check_product(token, before, after, closed)?,
                     "~" | "+" => self.check_join(token, &brackets)?,
