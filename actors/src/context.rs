@@ -208,7 +208,11 @@ impl StepContext {
     ) -> StepResult<Artifact> {
         let (file, name, media_type) = (file.into(), name.into(), media_type.into());
         let store = self.0.artifacts.clone();
-        self.blocking(move || Ok(store.put_file(&file)?.named(name, media_type))).await
+        self.blocking(move || {
+            let (artifact, size) = store.put_file(&file)?;
+            Ok(Artifact { artifact, name, media_type, size })
+        })
+        .await
     }
 
     /// Stores bytes as an artifact.
@@ -223,7 +227,11 @@ impl StepContext {
     ) -> StepResult<Artifact> {
         let (bytes, name, media_type) = (bytes.into(), name.into(), media_type.into());
         let store = self.0.artifacts.clone();
-        self.blocking(move || Ok(store.put_bytes(&bytes)?.named(name, media_type))).await
+        self.blocking(move || {
+            let (artifact, size) = (store.put_bytes(&bytes)?, bytes.len() as u64);
+            Ok(Artifact { artifact, name, media_type, size })
+        })
+        .await
     }
 
     /// The path of an artifact's content, its hash checked. Read it; never write it.
@@ -231,7 +239,7 @@ impl StepContext {
     /// # Errors
     /// `artifact.*` when it is missing or damaged.
     pub async fn open(&self, artifact: &Artifact) -> StepResult<PathBuf> {
-        let (store, digest) = (self.0.artifacts.clone(), artifact.artifact.clone());
+        let (store, digest) = (self.0.artifacts.clone(), artifact.artifact);
         self.blocking(move || Ok(store.verify(&digest)?)).await
     }
 

@@ -23,8 +23,8 @@ pub const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Threads for blocking work of step bodies. Beyond it blocking calls wait for a thread.
 pub const MAX_BLOCKING_THREADS_COUNT: usize = 64;
 
-/// Step bodies that run at once over all jobs. Beyond it attempts wait for their turn; their time
-/// limit counts from the start of the body.
+/// Step bodies that run at once over all jobs. Beyond it attempts wait for their turn; the wait
+/// counts against their time limit.
 pub const MAX_RUNNING_BODIES_COUNT: usize = 1_024;
 
 /// Jobs that have an actor at once: 8 kB each. Beyond it jobs wait their turn in the store.

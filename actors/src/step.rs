@@ -131,7 +131,9 @@ fn read_input<S: Step>(kind: &str, input: Value) -> Result<S::Input, Failure> {
     let input = if input.is_null() { Value::Object(serde_json::Map::new()) } else { input };
     serde_json::from_value(input).map_err(|error| {
         Failure::fatal("step.input", format!("the input of `{kind}` is not what it takes: {error}"))
-            .with_hint("compare `with` with the kind's input, shown by `callsheet validate --kinds`")
+            .with_hint(
+                "compare `with` with the kind's input, shown by `callsheet validate --kinds`",
+            )
     })
 }
 

@@ -69,10 +69,6 @@ impl Children {
         Adopted { children: self.clone(), pid }
     }
 
-    pub(crate) fn any(&self) -> bool {
-        !self.lock().running.is_empty()
-    }
-
     /// Tells every group to end, and kills what has not ended after the grace.
     pub(crate) async fn stop(&self) {
         if self.signal_all(Signal::TERM) == 0 {

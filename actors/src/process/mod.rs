@@ -7,7 +7,7 @@ mod death_signal;
 mod strays;
 mod tail;
 
-pub(crate) use children::Children;
 pub use children::Adopted;
+pub(crate) use children::Children;
 pub use command::{Command, Finished};
 pub(crate) use strays::end_strays;

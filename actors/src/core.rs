@@ -1,0 +1,96 @@
+//! What all actors of one engine share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use callsheet_engine::definition::Catalog;
+use callsheet_storage::{Store, StoreError};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::context::Shared;
+use crate::mailbox::{Gone, Mailbox, Roster};
+use crate::plans::Plans;
+use crate::stats::Counters;
+use crate::step::AnyStep;
+use crate::tree::JobsMsg;
+
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) steps: HashMap<String, Arc<dyn AnyStep>>,
+    pub(crate) catalog: Catalog,
+    pub(crate) plans: Plans,
+    pub(crate) shared: Shared,
+    /// The actors' own runtime; bodies run on `shared.runtime`.
+    pub(crate) control: Handle,
+    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) counters: Counters,
+    pub(crate) roster: Roster,
+    /// How many jobs have an actor.
+    pub(crate) active: watch::Sender<usize>,
+    /// Why the store has died, once it has.
+    pub(crate) failed: watch::Sender<Option<StoreError>>,
+    draining: AtomicBool,
+    jobs: Mutex<Option<Mailbox<JobsMsg>>>,
+}
+
+/// The parts of a [`Core`] that differ from engine to engine.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) steps: HashMap<String, Arc<dyn AnyStep>>,
+    pub(crate) catalog: Catalog,
+    pub(crate) shared: Shared,
+    pub(crate) control: Handle,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { store, steps, catalog, shared, control } = parts;
+        Self {
+            store,
+            steps,
+            catalog,
+            shared,
+            control,
+            plans: Plans::default(),
+            bodies: Arc::new(Semaphore::new(crate::limits::MAX_RUNNING_BODIES_COUNT)),
+            counters: Counters::default(),
+            roster: Roster::default(),
+            active: watch::Sender::new(0),
+            failed: watch::Sender::new(None),
+            draining: AtomicBool::new(false),
+            jobs: Mutex::new(None),
+        }
+    }
+
+    /// The jobs supervisor of the moment: it is another one after the tree was restarted.
+    pub(crate) fn tell_jobs(&self, message: JobsMsg) -> Result<(), Gone> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        jobs.ok_or(Gone)?.send(message)
+    }
+
+    pub(crate) fn set_jobs(&self, jobs: Option<Mailbox<JobsMsg>>) {
+        *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Notes an error of the store; a fatal one is told to whoever waits for the engine's end.
+    pub(crate) fn note(&self, error: &StoreError) {
+        if error.is_fatal() {
+            tracing::error!(%error, "the store has failed; the process should end");
+            self.failed.send_if_modified(|failed| {
+                let first = failed.is_none();
+                failed.get_or_insert_with(|| error.clone());
+                first
+            });
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The engine's handle: what an embedding service holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callsheet_engine::definition::{Catalog, Problems, Workflow};
+use callsheet_engine::{JobId, Plan, Submission, WorkflowRef, submit};
+use callsheet_storage::{
+    ArtifactStore, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
+};
+use fail::fail_point;
+use ractor::ActorRef;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::builder::EngineBuilder;
+use crate::clock;
+use crate::context::Progress;
+use crate::core::Core;
+use crate::error::EngineError;
+use crate::handle::JobHandle;
+use crate::mailbox::ActorInfo;
+use crate::stats::Stats;
+use crate::tree::{JobsMsg, RootMsg};
+
+/// Longest idempotency key.
+const MAX_KEY_BYTES: usize = 255;
+
+/// Time that a stopping engine gives its actors to record what they give back.
+const RELEASE_GRACE: Duration = Duration::from_secs(10);
+
+/// A running engine. Cheap to clone; it ends when [`shutdown`](Self::shutdown) is called or the
+/// last clone is dropped. Several engines in one process do not know of one another.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) core: Arc<Core>,
+    pub(crate) root: ActorRef<RootMsg>,
+    pub(crate) drain_grace: Duration,
+    #[expect(dead_code, reason = "kept for its drop")]
+    pub(crate) runtimes: Runtimes,
+}
+
+/// The engine's two runtimes: one for its actors, one for the bodies of steps, so that a body that
+/// blocks its thread delays neither a cancel nor another job.
+pub(crate) struct Runtimes {
+    pub(crate) control: Option<Runtime>,
+    pub(crate) bodies: Option<Runtime>,
+    /// The temporary directory of an engine in memory.
+    #[expect(dead_code, reason = "kept for its drop")]
+    pub(crate) scratch: Option<crate::scratch::Scratch>,
+}
+
+impl Drop for Runtimes {
+    fn drop(&mut self) {
+        // An engine may be dropped on an async thread, where waiting for the threads of a runtime
+        // is not allowed. The bodies go first, so that the actors can see them off.
+        for runtime in [self.bodies.take(), self.control.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A job to submit.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    workflow: Choice,
+    input: Value,
+    labels: BTreeMap<String, String>,
+    idempotency_key: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Choice {
+    Named(String),
+    Plan(Arc<Plan>),
+}
+
+impl Submit {
+    /// A job of a registered workflow.
+    pub fn named(workflow: impl Into<String>, input: Value) -> Self {
+        Self::new(Choice::Named(workflow.into()), input)
+    }
+
+    /// A job of a workflow that need not be registered.
+    #[must_use]
+    pub fn plan(plan: Arc<Plan>, input: Value) -> Self {
+        Self::new(Choice::Plan(plan), input)
+    }
+
+    fn new(workflow: Choice, input: Value) -> Self {
+        Self { workflow, input, labels: BTreeMap::new(), idempotency_key: None }
+    }
+
+    /// The same with a mark of the submitter's own, shown in lists.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same with a key: however often it is submitted with this key, it is one job.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+}
+
+/// The answer to a submit.
+#[derive(Clone)]
+pub struct Submitted {
+    /// The job.
+    pub job: JobHandle,
+    /// False when the same key and request had given the job before.
+    pub is_new: bool,
+}
+
+impl Engine {
+    /// Begins to build an engine.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::new()
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    /// All step kinds that are registered.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.core().catalog
+    }
+
+    /// All workflows that are registered, by name.
+    #[must_use]
+    pub fn workflows(&self) -> Vec<Arc<Plan>> {
+        self.core().plans.all()
+    }
+
+    /// The registered workflow of this name.
+    #[must_use]
+    pub fn workflow(&self, name: &str) -> Option<Arc<Plan>> {
+        self.core().plans.named(name).ok()
+    }
+
+    /// Registers a workflow from YAML or JSON, in the place of any of its name. Jobs that run keep
+    /// the definition that they were accepted with.
+    ///
+    /// # Errors
+    /// Every problem of the definition, with line, column and hint.
+    pub fn register(&self, text: &str) -> Result<Arc<Plan>, Problems> {
+        let plan = self.validate(text)?;
+        self.core().plans.register(plan.clone());
+        Ok(plan)
+    }
+
+    /// Compiles a workflow from YAML or JSON without registering it.
+    ///
+    /// # Errors
+    /// Every problem of the definition, with line, column and hint.
+    pub fn validate(&self, text: &str) -> Result<Arc<Plan>, Problems> {
+        Plan::load(text, self.catalog()).map(Arc::new)
+    }
+
+    /// Compiles a workflow that was built in Rust or read from a request's body.
+    ///
+    /// # Errors
+    /// Every problem of the definition, with its path and a hint.
+    pub fn compile(&self, workflow: Workflow) -> Result<Arc<Plan>, Problems> {
+        Plan::build(workflow, self.catalog()).map(Arc::new)
+    }
+
+    /// Accepts a job. Answers once it is on stable storage: from then on it will end, whatever
+    /// happens to the process.
+    ///
+    /// # Errors
+    /// [`EngineError`]: unknown workflow, problems of the input, a key that was used for another
+    /// request, a full disk, an engine that is shutting down or whose store has failed.
+    pub async fn submit(&self, request: Submit) -> Result<Submitted, EngineError> {
+        let core = self.core();
+        if core.is_draining() {
+            return Err(EngineError::ShuttingDown);
+        }
+        let Submit { workflow, input, labels, idempotency_key } = request;
+        let plan = match workflow {
+            Choice::Named(name) => core.plans.named(&name)?,
+            Choice::Plan(plan) => plan,
+        };
+        let idempotency =
+            idempotency_key.map(|key| keyed(key, plan.digest(), &input, &labels)).transpose()?;
+        core.plans.keep(&plan);
+        let id = JobId(Uuid::now_v7());
+        let now = clock::now();
+        let submission = Submission { id, plan, input, labels };
+        let (state, event) = submit(submission, now)?;
+        let plan = &state.plan;
+        let head = JobHead {
+            id,
+            workflow: WorkflowRef {
+                name: plan.workflow().name.clone(),
+                digest: plan.digest().to_owned(),
+            },
+            status: JobStatus::Running,
+            submitted_at: now,
+            changed_at: now,
+            labels: state.labels.clone(),
+        };
+        let definition = plan.workflow().clone();
+        let job = NewJob { head, events: vec![event], definition, idempotency };
+        self.accept(id, job).await
+    }
+
+    async fn accept(&self, id: JobId, job: NewJob) -> Result<Submitted, EngineError> {
+        let core = self.core();
+        fail_point!("engine.submit.before");
+        let created = core.store.create(job).await.inspect_err(|error| core.note(error))?;
+        fail_point!("engine.submit.after");
+        match created {
+            Created::New => {
+                core.counters.jobs_submitted.up();
+                // A tree that is just being restarted finds the job in the store.
+                let _ = core.tell_jobs(JobsMsg::Wake(id));
+                Ok(Submitted { job: self.job(id), is_new: true })
+            }
+            Created::Existing(id) => Ok(Submitted { job: self.job(id), is_new: false }),
+            Created::Conflict(job) => Err(EngineError::KeyReused { job }),
+        }
+    }
+
+    /// A handle to a job, which need not exist: its methods say so.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> JobHandle {
+        JobHandle::new(self.clone(), id)
+    }
+
+    /// Jobs that match a query, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] when the store has failed.
+    pub async fn jobs(&self, query: ListQuery) -> Result<Page, EngineError> {
+        Ok(self.core().store.list(query).await?)
+    }
+
+    /// Notes on how far attempts have come, from now on. A slow receiver misses some.
+    #[must_use]
+    pub fn progress(&self) -> broadcast::Receiver<Progress> {
+        self.core().shared.progress.subscribe()
+    }
+
+    /// The files that steps have made.
+    #[must_use]
+    pub fn artifacts(&self) -> &Arc<ArtifactStore> {
+        &self.core().shared.artifacts
+    }
+
+    /// Whether the engine still works.
+    ///
+    /// # Errors
+    /// What has stopped its store.
+    pub fn health(&self) -> Result<(), EngineError> {
+        Ok(self.core().store.health()?)
+    }
+
+    /// Resolves when the store has died. The process should then end with a failure: the next start
+    /// goes on from what is on the disk.
+    pub async fn failed(&self) -> EngineError {
+        let mut failed = self.core().failed.subscribe();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return EngineError::Store(error);
+            }
+            if failed.changed().await.is_err() {
+                // The sender lives as long as the engine, which `self` keeps alive.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Whether the engine is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core().is_draining()
+    }
+
+    /// Figures since the engine was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core().counters.read()
+    }
+
+    /// All actors of the engine, oldest first.
+    #[must_use]
+    pub fn actors(&self) -> Vec<ActorInfo> {
+        self.core().roster.list()
+    }
+
+    /// Shuts down in order: takes no new jobs, starts no attempts, lets the running ones end for as
+    /// long as the drain's grace, gives back the rest, and closes the store. Jobs go on at the next
+    /// start.
+    pub async fn shutdown(&self) {
+        self.core().drain();
+        let _ = self.core().tell_jobs(JobsMsg::Drain);
+        self.wait_until_idle(self.0.drain_grace).await;
+        self.stop_now().await;
+    }
+
+    /// Stops at once: every running attempt is stopped and given back, then the store is closed.
+    /// Nothing is lost; jobs go on at the next start.
+    pub async fn stop_now(&self) {
+        self.core().drain();
+        let _ = self.core().tell_jobs(JobsMsg::Release);
+        self.wait_until_idle(RELEASE_GRACE).await;
+        self.core().set_jobs(None);
+        self.0.root.kill();
+        if let Err(error) = self.core().store.close().await {
+            tracing::warn!(%error, "the store did not close in order");
+        }
+    }
+
+    async fn wait_until_idle(&self, time: Duration) {
+        let mut active = self.core().active.subscribe();
+        // Beyond the time, what is left is given back by the next start.
+        let _ = tokio::time::timeout(time, active.wait_for(|count| *count == 0)).await;
+    }
+}
+
+/// Two submits are the same request when workflow, input and labels are.
+fn keyed(
+    key: String,
+    digest: &str,
+    input: &Value,
+    labels: &BTreeMap<String, String>,
+) -> Result<Idempotency, EngineError> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(EngineError::KeyInvalid(format!(
+            "it has {} bytes, not 1 to {MAX_KEY_BYTES}",
+            key.len()
+        )));
+    }
+    // `Value` keeps its keys sorted, so equal requests have equal text.
+    let request = format!("{digest} {input} {labels:?}");
+    Ok(Idempotency { key, request: callsheet_storage::Digest::of(request.as_bytes()).to_string() })
+}

@@ -1,0 +1,120 @@
+//! What the engine's handle answers when it cannot do what was asked.
+
+use callsheet_engine::definition::Problems;
+use callsheet_engine::{IllegalEvent, JobId};
+use callsheet_storage::{ArtifactError, StoreError};
+
+/// An answer other than the one hoped for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// No workflow of this name is registered.
+    #[error("there is no workflow `{name}`")]
+    UnknownWorkflow {
+        /// The name that was asked for.
+        name: String,
+        /// The registered name that is most like it.
+        nearest: Option<String>,
+    },
+    /// There is no such job.
+    #[error("there is no job `{0}`")]
+    UnknownJob(JobId),
+    /// The definition or the input has problems.
+    #[error("{0}")]
+    Refused(Problems),
+    /// The idempotency key was used before, for another request.
+    #[error("the idempotency key belongs to job `{job}`, which was asked for in other words")]
+    KeyReused {
+        /// The job that has the key.
+        job: JobId,
+    },
+    /// The idempotency key is empty or too long.
+    #[error("the idempotency key is not valid: {0}")]
+    KeyInvalid(String),
+    /// The engine is shutting down and takes no new jobs.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    /// There is no room on the disk: no new jobs, nothing accepted is lost.
+    #[error("no room on the disk of the data directory")]
+    Full,
+    /// A job's journal cannot be read.
+    #[error("the journal of job `{job}` is damaged: {why}")]
+    Damaged {
+        /// Which job.
+        job: JobId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store cannot be opened or has failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The engine cannot be built as asked.
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl EngineError {
+    /// Stable and dotted; listed in `docs/errors.md`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownWorkflow { .. } => "workflow.unknown",
+            Self::UnknownJob(_) => "job.unknown",
+            Self::Refused(_) => "input.invalid",
+            Self::KeyReused { .. } => "idempotency.conflict",
+            Self::KeyInvalid(_) => "idempotency.invalid",
+            Self::ShuttingDown => "engine.draining",
+            Self::Full => "store.full",
+            Self::Damaged { .. } => "job.damaged",
+            Self::Store(_) => "store.failed",
+            Self::Setup(_) => "engine.setup",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownWorkflow { nearest, .. } => {
+                nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
+            }
+            Self::UnknownJob(_) => Some("list the jobs to find its id".into()),
+            Self::Refused(_) => None,
+            Self::KeyReused { .. } => Some("use a new key for a new request".into()),
+            Self::KeyInvalid(_) => Some("use 1 to 255 bytes, such as a UUID".into()),
+            Self::ShuttingDown => Some("submit again once the engine has started".into()),
+            Self::Full => Some("make room on the disk; running jobs then go on".into()),
+            Self::Damaged { .. } => Some("restore the data directory from a backup".into()),
+            Self::Store(_) => Some("look at the log, then start the engine again".into()),
+            Self::Setup(_) => None,
+        }
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::UnknownJob(job) => Self::UnknownJob(job),
+            StoreError::Damaged { job, why } => Self::Damaged { job, why },
+            StoreError::Full => Self::Full,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<Problems> for EngineError {
+    fn from(problems: Problems) -> Self {
+        Self::Refused(problems)
+    }
+}
+
+impl From<ArtifactError> for EngineError {
+    fn from(error: ArtifactError) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
+impl EngineError {
+    pub(crate) fn illegal(job: JobId, error: &IllegalEvent) -> Self {
+        Self::Damaged { job, why: error.to_string() }
+    }
+}

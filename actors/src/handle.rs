@@ -1,0 +1,202 @@
+//! A handle to one job: look at it, wait for it, follow it, cancel it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use callsheet_engine::{JobId, JobState, fold};
+use callsheet_storage::{CommitNotice, JobHead, Record};
+use futures::Stream;
+use futures::stream;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::oneshot;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::tree::{CancelAnswer, JobMsg, JobsMsg};
+
+/// Times that a cancel is handed to an actor that ends before it answers.
+const CANCEL_TRIES_COUNT: u32 = 100;
+
+/// The wait between those times.
+const CANCEL_RETRY: Duration = Duration::from_millis(50);
+
+/// A handle to one job. Cheap to clone.
+#[derive(Clone)]
+pub struct JobHandle {
+    engine: Engine,
+    id: JobId,
+}
+
+/// What is recorded of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// What lists show of it.
+    pub head: JobHead,
+    /// The fold of its journal.
+    pub state: JobState,
+    /// Records in its journal.
+    pub records: u64,
+}
+
+impl JobHandle {
+    pub(crate) fn new(engine: Engine, id: JobId) -> Self {
+        Self { engine, id }
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// What is recorded of the job.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownJob`], [`EngineError::Damaged`], [`EngineError::Store`].
+    pub async fn view(&self) -> Result<JobView, EngineError> {
+        let core = self.engine.core();
+        let head = self.head().await?;
+        let plan = core.plans.frozen(&head.workflow.digest, &*core.store).await?;
+        let records = core.store.journal(self.id, 0).await?;
+        let events = records.iter().flat_map(|record| &record.events);
+        let state =
+            fold(self.id, plan, events).map_err(|error| EngineError::illegal(self.id, &error))?;
+        Ok(JobView { head, state, records: records.len() as u64 })
+    }
+
+    async fn head(&self) -> Result<JobHead, EngineError> {
+        let head = self.engine.core().store.head(self.id).await?;
+        head.ok_or(EngineError::UnknownJob(self.id))
+    }
+
+    /// Waits until the job has ended.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    pub async fn wait(&self) -> Result<JobView, EngineError> {
+        // Subscribed before the first look, so that no end falls between the two.
+        let mut notices = self.engine.core().store.subscribe();
+        while !self.head().await?.status.has_ended() {
+            next_notice(&mut notices, self.id).await?;
+        }
+        self.view().await
+    }
+
+    /// Waits until the job has ended or the time is up, whichever is first.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    pub async fn wait_for(&self, time: Duration) -> Result<JobView, EngineError> {
+        match tokio::time::timeout(time, self.wait()).await {
+            Ok(ended) => ended,
+            Err(_) => self.view().await,
+        }
+    }
+
+    /// Cancels the job. Answers once that is on stable storage: no step starts after it. The job's
+    /// work is then stopped, child processes and all; [`wait`](Self::wait) tells when it is gone.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view), and [`EngineError::ShuttingDown`].
+    pub async fn cancel(&self, reason: Option<String>) -> Result<CancelAnswer, EngineError> {
+        let head = self.head().await?;
+        if head.status.has_ended() {
+            return Ok(CancelAnswer::AlreadyEnded(head.status));
+        }
+        let core = self.engine.core();
+        for _ in 0..CANCEL_TRIES_COUNT {
+            let (reply, answer) = oneshot::channel();
+            let message = JobMsg::Cancel(reason.clone(), reply);
+            if core.tell_jobs(JobsMsg::Tell(self.id, message)).is_ok()
+                && let Ok(answer) = answer.await
+            {
+                return Ok(answer);
+            }
+            self.engine.health()?;
+            // The actor died with the message; another is started from the journal.
+            tokio::time::sleep(CANCEL_RETRY).await;
+        }
+        if self.engine.is_draining() {
+            return Err(EngineError::ShuttingDown);
+        }
+        Err(EngineError::Damaged { job: self.id, why: "no actor can be had for it".into() })
+    }
+
+    /// The records of the job's journal from a sequence number on.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    pub async fn records(&self, from: u64) -> Result<Vec<Record>, EngineError> {
+        self.head().await?;
+        Ok(self.engine.core().store.journal(self.id, from).await?)
+    }
+
+    /// The committed records of the job from a sequence number on, those to come included. Ends
+    /// when the job has ended and the last record was handed over. Nothing is lost, however slowly
+    /// it is read: what is missed live is read from the journal.
+    pub fn events(
+        &self,
+        from: u64,
+    ) -> impl Stream<Item = Result<Record, EngineError>> + Send + 'static {
+        let follower = Follower {
+            notices: self.engine.core().store.subscribe(),
+            job: self.clone(),
+            next: from,
+            ready: VecDeque::new(),
+            over: false,
+        };
+        stream::unfold(follower, |mut follower| async move {
+            let item = follower.next_record().await?;
+            Some((item, follower))
+        })
+    }
+}
+
+/// Where a reader of a job's events stands.
+struct Follower {
+    job: JobHandle,
+    notices: Receiver<CommitNotice>,
+    next: u64,
+    ready: VecDeque<Record>,
+    over: bool,
+}
+
+impl Follower {
+    async fn next_record(&mut self) -> Option<Result<Record, EngineError>> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                self.next = record.sequence + 1;
+                return Some(Ok(record));
+            }
+            if self.over {
+                return None;
+            }
+            if let Err(error) = self.refill().await {
+                self.over = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn refill(&mut self) -> Result<(), EngineError> {
+        // The head is read first: a job that has ended by then has its last record in the journal.
+        let ended = self.job.head().await?.status.has_ended();
+        self.ready = self.job.records(self.next).await?.into();
+        self.over = ended;
+        if !ended && self.ready.is_empty() {
+            next_notice(&mut self.notices, self.job.id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until something of this job was committed, or something was missed.
+async fn next_notice(notices: &mut Receiver<CommitNotice>, job: JobId) -> Result<(), EngineError> {
+    loop {
+        match notices.recv().await {
+            Ok(notice) if notice.job != job => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return Ok(()),
+            Err(RecvError::Closed) => return Err(EngineError::ShuttingDown),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The jobs supervisor: which jobs have an actor.
+//!
+//! Every message to a job actor from outside the job goes through here, so that an actor which
+//! wants to retire can be told whether something is still on its way to it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use callsheet_engine::{JobId, Millis};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+
+use super::job::{Job, JobMsg, Mode};
+use super::scheduler::SchedulerMsg;
+use crate::clock;
+use crate::core::Core;
+use crate::limits::{MAX_ACTIVE_JOBS_COUNT, MAX_ACTOR_DEATHS_COUNT, RESTART_BACKOFF_MS};
+use crate::mailbox::{Enrolled, Mailbox};
+
+/// What wakes the supervisor.
+pub(crate) enum JobsMsg {
+    /// This job has something to do.
+    Wake(JobId),
+    /// Hand this to the job's actor; start one if it has none.
+    Tell(JobId, JobMsg),
+    /// A job's actor has nothing more to do, having handled so many messages.
+    Retire(JobId, u64),
+    /// Wake this job at this instant; it gives up its actor.
+    Sleep(JobId, callsheet_engine::Timestamp),
+    /// The process is about to stop: let what runs end, start nothing.
+    Drain,
+    /// The process stops now: let every attempt be given back.
+    Release,
+}
+
+pub(crate) struct Jobs;
+
+pub(crate) struct Active {
+    core: Arc<Core>,
+    enrolled: Enrolled,
+    scheduler: Mailbox<SchedulerMsg>,
+    actors: HashMap<JobId, Mailbox<JobMsg>>,
+    by_actor: HashMap<ActorId, JobId>,
+    /// Deaths in a row, of jobs that have died at least once.
+    deaths: HashMap<JobId, u32>,
+    /// Jobs that nothing can be done about: even the quarantine could not be recorded.
+    hopeless: HashSet<JobId>,
+    /// Jobs that wait for a place among the active ones.
+    backlog: VecDeque<JobId>,
+}
+
+impl Actor for Jobs {
+    type Msg = JobsMsg;
+    type State = Active;
+    type Arguments = (Arc<Core>, Enrolled, Mailbox<SchedulerMsg>);
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<JobsMsg>,
+        (core, enrolled, scheduler): Self::Arguments,
+    ) -> Result<Active, ActorProcessingErr> {
+        core.active.send_replace(0);
+        Ok(Active {
+            core,
+            enrolled,
+            scheduler,
+            actors: HashMap::new(),
+            by_actor: HashMap::new(),
+            deaths: HashMap::new(),
+            hopeless: HashSet::new(),
+            backlog: VecDeque::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<JobsMsg>,
+        message: JobsMsg,
+        active: &mut Active,
+    ) -> Result<(), ActorProcessingErr> {
+        active.enrolled.record.handled();
+        match message {
+            JobsMsg::Wake(job) => active.wake(&myself, job)?,
+            JobsMsg::Tell(job, message) => active.tell(&myself, job, message)?,
+            JobsMsg::Retire(job, handled) => active.retire(&myself, job, handled)?,
+            JobsMsg::Sleep(job, until) => active.schedule(job, until)?,
+            JobsMsg::Drain => active.tell_all(|| JobMsg::Drain),
+            JobsMsg::Release => active.tell_all(|| JobMsg::Release),
+        }
+        active.core.active.send_replace(active.actors.len());
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<JobsMsg>,
+        event: SupervisionEvent,
+        active: &mut Active,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(who, error) => {
+                if let Some(job) = active.forget(who.get_id()) {
+                    tracing::error!(%job, %error, "a job's actor died");
+                    active.died(job)?;
+                }
+                active.fill(&myself)?;
+            }
+            SupervisionEvent::ActorTerminated(who, _, _) => {
+                active.forget(who.get_id());
+                active.fill(&myself)?;
+            }
+            _ => {}
+        }
+        active.core.active.send_replace(active.actors.len());
+        Ok(())
+    }
+}
+
+impl Active {
+    fn wake(&mut self, myself: &ActorRef<JobsMsg>, job: JobId) -> Result<(), ActorProcessingErr> {
+        if self.core.is_draining() || self.hopeless.contains(&job) {
+            return Ok(());
+        }
+        if let Some(actor) = self.actors.get(&job) {
+            // An actor that is ending is followed by another once its end is known.
+            let _ = actor.send(JobMsg::TimerFired);
+            return Ok(());
+        }
+        if self.actors.len() >= MAX_ACTIVE_JOBS_COUNT {
+            self.backlog.push_back(job);
+            return Ok(());
+        }
+        self.start(myself, job).map(|_| ())
+    }
+
+    /// Control is not admission: a job that is told something gets an actor at once.
+    fn tell(
+        &mut self,
+        myself: &ActorRef<JobsMsg>,
+        job: JobId,
+        message: JobMsg,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.hopeless.contains(&job) {
+            return Ok(()); // The reply is dropped with the message; the asker is told so.
+        }
+        let actor = match self.actors.get(&job) {
+            Some(actor) => actor.clone(),
+            None => self.start(myself, job)?,
+        };
+        let _ = actor.send(message);
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        myself: &ActorRef<JobsMsg>,
+        job: JobId,
+    ) -> Result<Mailbox<JobMsg>, ActorProcessingErr> {
+        let deaths = self.deaths.get(&job).copied().unwrap_or(0);
+        let mode = if deaths >= MAX_ACTOR_DEATHS_COUNT { Mode::Quarantine } else { Mode::Run };
+        let enrolled = self.core.roster.enroll("job", job.to_string());
+        let record = enrolled.record.clone();
+        let arguments = (self.core.clone(), enrolled, job, mode);
+        let (actor, _) =
+            ActorRuntime::spawn_linked_instant(None, Job, arguments, myself.get_cell())?;
+        let mailbox = Mailbox { actor, record };
+        mailbox.send(JobMsg::Load).map_err(|_| "a job's actor did not start")?;
+        self.by_actor.insert(mailbox.actor.get_id(), job);
+        self.actors.insert(job, mailbox.clone());
+        self.core.counters.jobs_active.up();
+        Ok(mailbox)
+    }
+
+    /// Lets an actor go if nothing is on its way to it; otherwise it will ask again.
+    fn retire(
+        &mut self,
+        myself: &ActorRef<JobsMsg>,
+        job: JobId,
+        handled: u64,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(actor) = self.actors.get(&job) else { return Ok(()) };
+        if actor.record.sent() == handled {
+            actor.actor.stop(None);
+            let id = actor.actor.get_id();
+            self.forget(id);
+            self.deaths.remove(&job);
+        }
+        self.fill(myself)
+    }
+
+    fn schedule(
+        &mut self,
+        job: JobId,
+        until: callsheet_engine::Timestamp,
+    ) -> Result<(), ActorProcessingErr> {
+        let told = self.scheduler.send(SchedulerMsg::At(until, job));
+        told.map_err(|_| ActorProcessingErr::from("the scheduler is gone"))
+    }
+
+    fn forget(&mut self, actor: ActorId) -> Option<JobId> {
+        let job = self.by_actor.remove(&actor)?;
+        self.actors.remove(&job);
+        self.core.counters.jobs_active.down();
+        Some(job)
+    }
+
+    /// A job whose actor died gets another after a while; too many deaths and it is quarantined.
+    fn died(&mut self, job: JobId) -> Result<(), ActorProcessingErr> {
+        if self.core.is_draining() || self.core.store.health().is_err() {
+            return Ok(()); // The journal stands; the next start goes on from it.
+        }
+        let deaths = self.deaths.entry(job).or_insert(0);
+        *deaths += 1;
+        if *deaths > MAX_ACTOR_DEATHS_COUNT {
+            tracing::error!(%job, "the job cannot even be quarantined; it is left alone");
+            self.hopeless.insert(job);
+            return Ok(());
+        }
+        self.core.counters.actor_restarts.up();
+        let (first, longest) = RESTART_BACKOFF_MS;
+        let wait = Millis((first << (*deaths - 1).min(16)).min(longest));
+        self.schedule(job, clock::now() + wait)
+    }
+
+    /// Starts waiting jobs while there is room.
+    fn fill(&mut self, myself: &ActorRef<JobsMsg>) -> Result<(), ActorProcessingErr> {
+        while self.actors.len() < MAX_ACTIVE_JOBS_COUNT
+            && !self.core.is_draining()
+            && let Some(job) = self.backlog.pop_front()
+        {
+            self.wake(myself, job)?;
+        }
+        Ok(())
+    }
+
+    fn tell_all(&self, message: impl Fn() -> JobMsg) {
+        for actor in self.actors.values() {
+            // One that is ending needs not be told.
+            let _ = actor.send(message());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The supervision tree.
+//!
+//! ```text
+//! root            starts the two below, and both anew when one of them dies
+//!  ├─ scheduler   due waits of jobs that have no actor
+//!  └─ jobs        which jobs have an actor; restarts them, quarantines them
+//!      └─ job     one per active job: decides, commits, acts
+//!          └─ attempt   one per running attempt: owns the body and its child processes
+//! ```
+
+mod attempt;
+mod job;
+mod jobs;
+mod root;
+mod scheduler;
+
+pub use job::CancelAnswer;
+pub(crate) use job::JobMsg;
+pub(crate) use jobs::JobsMsg;
+pub(crate) use root::{Root, RootMsg};

@@ -1,0 +1,10 @@
+//! The engine as an embedding service sees it.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod cancel;
+mod children;
+mod events;
+mod running;
+mod steps;
+mod supervision;
+mod world;
