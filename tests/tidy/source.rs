@@ -179,7 +179,9 @@ pub(crate) fn find_words(code: &str, needle: &str) -> Vec<usize> {
     let opens = needle.bytes().next().is_some_and(is_word_byte);
     let closes = needle.bytes().last().is_some_and(is_word_byte);
     let whole = |at: usize| {
-        !(opens && is_word(at.checked_sub(1))) && !(closes && is_word(Some(at + needle.len())))
+        let before = opens && is_word(at.checked_sub(1));
+        let after = closes && is_word(Some(at + needle.len()));
+        !before && !after
     };
     code.match_indices(needle).map(|(at, _)| at).filter(|at| whole(*at)).collect()
 }
@@ -233,7 +235,8 @@ fn matching_brace(code: &str, open: usize) -> usize {
 fn test_items(code: &str) -> Vec<Range<usize>> {
     let mut items: Vec<Range<usize>> = Vec::new();
     if code.contains("#![cfg(test)]") {
-        return vec![0..code.len()];
+        items.push(0..code.len());
+        return items;
     }
     for (at, attribute) in code.match_indices("#[cfg(").filter(|(at, _)| is_test_cfg(code, *at)) {
         if items.last().is_some_and(|item| item.contains(&at)) {
