@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, JobId, StepIndex, Token};
+use crate::limits::MAX_OPEN_ATTEMPTS_COUNT;
 use crate::plan::{Plan, PlannedStep};
 use crate::time::Timestamp;
 
@@ -29,7 +30,7 @@ pub struct JobState {
     pub steps: Vec<StepState>,
     /// Steps whose needs have settled and that have not been looked at yet.
     pub(crate) ready: BTreeSet<StepIndex>,
-    /// Steps with items that have not started, though some have.
+    /// Steps at work that could start one more item: one is queued, and their bound leaves room.
     pub(crate) hungry: BTreeSet<StepIndex>,
     /// Waits for a next attempt, soonest first.
     pub(crate) waits: BTreeSet<(Timestamp, StepIndex, ItemIndex)>,
@@ -192,6 +193,11 @@ impl Active {
         Self { values: None, items: vec![Item::new()], next: 0, busy: 0, settled: 0 }
     }
 
+    /// The value of an item; `None` for a step without `for_each`.
+    pub(crate) fn value(&self, item: ItemIndex) -> Option<&Value> {
+        self.values.as_ref()?.get(item.at())
+    }
+
     pub(crate) fn fan_out(values: Vec<Value>) -> Self {
         let items = values.iter().map(|_| Item::new()).collect();
         Self { values: Some(values), items, next: 0, busy: 0, settled: 0 }
@@ -212,15 +218,26 @@ impl JobState {
     }
 
     /// Whether nothing can happen before a wait is over: such a job needs no actor.
+    ///
+    /// A job that was drained while a step was ready is not such a one: its next owner has that
+    /// step to start, whatever else waits.
     #[must_use]
     pub fn only_waits(&self) -> bool {
-        self.phase == Phase::Running && self.open.is_empty() && !self.waits.is_empty()
+        let idle = self.open.is_empty() && self.ready.is_empty() && self.hungry.is_empty();
+        self.phase == Phase::Running && idle && !self.waits.is_empty()
     }
 
-    /// When the next wait is over.
+    /// When the next wait is over; `None` too while so many attempts are open that nothing could
+    /// start: then the end of one of them moves the job on, not a timer.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.waits.first().map(|(due, _, _)| *due)
+        let next = self.waits.first().map(|(due, _, _)| *due);
+        next.filter(|_| !self.is_full())
+    }
+
+    /// Whether as many attempts are open as one job may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.len() >= MAX_OPEN_ATTEMPTS_COUNT
     }
 
     /// Fences of the attempts that are open.
@@ -234,6 +251,33 @@ impl JobState {
         self.open.get(&token).copied()
     }
 
+    /// An item of a step at work.
+    pub(crate) fn item(&self, step: StepIndex, item: ItemIndex) -> Option<&Item> {
+        match &self.steps.get(step.at())?.status {
+            StepStatus::Active(active) => active.items.get(item.at()),
+            _ => None,
+        }
+    }
+
+    /// What the job answered with, once it has succeeded.
+    #[must_use]
+    pub fn output(&self) -> Option<&Value> {
+        match &self.phase {
+            Phase::Ended { ending: Ending::Succeeded(output), .. } => Some(output),
+            Phase::Running | Phase::Stopping(_) | Phase::Ended { .. } => None,
+        }
+    }
+
+    /// Why the job failed, or is being stopped to fail.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.phase {
+            Phase::Ended { ending: Ending::Failed(failure), .. }
+            | Phase::Stopping(StopCause::Failure(failure)) => Some(failure),
+            Phase::Running | Phase::Stopping(StopCause::Cancel) | Phase::Ended { .. } => None,
+        }
+    }
+
     /// What expressions see of a step: its output once it has settled, `null` when it was skipped
     /// or failed and the workflow went on.
     #[must_use]
@@ -244,5 +288,78 @@ impl JobState {
             StepStatus::Skipped | StepStatus::Failed(_) => Some(&Value::Null),
             StepStatus::Pending | StepStatus::Active(_) | StepStatus::Cancelled => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::play;
+
+    const YAML: &str = "
+name: waits
+steps:
+  - { id: a, uses: k, retry: { initial: 1h, max: 2h, jitter: 0 } }
+  - { id: b, uses: k }
+  - { id: c, uses: k, needs: [b] }
+  - { id: d, uses: k, if: 'false', for_each: [1] }
+  - { id: e, uses: k, on_error: continue }";
+    const BEGUN: &str = "start > start a; start b; skip d; start e";
+
+    #[test]
+    fn a_job_only_waits_when_nothing_but_time_moves_it() {
+        let cases = [
+            ("", false),
+            ("a fail > retry a in 1h", false),
+            ("a fail > retry a in 1h\n b ok > ok b; start c\n c ok > ok c\n e ok > ok e", true),
+            // A step that is ready and may not start under the drain starts with the next owner.
+            ("a fail > retry a in 1h\n drain >\n b ok > ok b\n e ok > ok e", false),
+            ("a fail > retry a in 1h\n cancel > cancel; stop b; stop e", false),
+        ];
+        for (script, expected) in cases {
+            let world = play(YAML, &format!("{BEGUN}\n{script}"));
+            assert_eq!(world.state.only_waits(), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_job_wakes_at_its_soonest_wait() {
+        let mut world = play(YAML, BEGUN);
+        assert_eq!(world.state.next_wake(), None);
+        world.play("a fail > retry a in 1h");
+        assert_eq!(world.state.next_wake(), Some(world.now + "1h".parse().unwrap()));
+        world.play("b released > given back b");
+        assert!(world.state.next_wake().is_some_and(|due| due <= world.now));
+    }
+
+    #[test]
+    fn expressions_see_what_has_settled_and_null_for_what_gave_nothing() {
+        let mut world = play(YAML, BEGUN);
+        let seen = |world: &crate::testing::World| {
+            let see = |id| world.state.output_of(id).map(ToString::to_string);
+            ["a", "b", "c", "d", "e", "nobody"].map(see)
+        };
+        let null = || Some("null".to_owned());
+        assert_eq!(seen(&world), [None, None, None, null(), None, None]);
+        world.play("b ok [1] > ok b; start c\n e fatal > fail e test.fatal");
+        assert_eq!(seen(&world), [None, Some("[1]".to_owned()), None, null(), null(), None]);
+    }
+
+    #[test]
+    fn progress_counts_settled_items() {
+        let yaml = "
+name: fan
+steps: [{ id: a, uses: k, for_each: [1, 2, 3], concurrency: 2, on_error: continue }]";
+        let world = play(
+            yaml,
+            "
+            start        > expand a 3; start a[0]; start a[1]
+            a[1] ok      > ok a[1]; start a[2]
+            a[0] fatal   > fail a[0] test.fatal
+            ",
+        );
+        let super::StepStatus::Active(active) = &world.state.steps[0].status else {
+            panic!("one item runs");
+        };
+        assert_eq!(active.progress(), (2, 3));
     }
 }

@@ -1,4 +1,13 @@
-//! What the tests of this crate share: plans made from a few lines of YAML.
+//! What the tests of this crate share: plans made from a few lines of YAML, and a world in which a
+//! job is played by a script.
+
+mod consistency;
+mod script;
+mod world;
+
+pub(crate) use consistency::check_consistency;
+pub(crate) use script::play;
+pub(crate) use world::World;
 
 use std::sync::Arc;
 

@@ -2,49 +2,22 @@
 //! is dead. It is made again, unless it has killed its owner too often.
 
 use super::turn::Turn;
-use crate::event::{Event, Interruption};
+use crate::event::Event;
 use crate::failure::Failure;
-use crate::ids::Token;
 use crate::limits::MAX_DEATHS_COUNT;
-use crate::state::{ItemStatus, Phase, StepStatus};
 
 pub(super) fn resume(turn: &mut Turn<'_>) {
-    let dead: Vec<Token> = turn.state.open_tokens().collect();
-    let running = turn.state.phase == Phase::Running;
-    let mut poisoned = None;
-    for token in dead {
-        if !running {
-            turn.record(Event::AttemptCancelled { token, at: turn.now });
-            continue;
+    let dead = turn.bury();
+    let deadly = dead.into_iter().find(|(step, item)| {
+        turn.state.item(*step, *item).is_some_and(|item| item.deaths >= MAX_DEATHS_COUNT)
+    });
+    match deadly {
+        Some((step, _)) => {
+            let failure = poison(&turn.state.plan.step(step).id);
+            turn.record(Event::JobFailed { failure, at: turn.now });
         }
-        let deaths = deaths_of(turn, token) + 1;
-        if deaths >= MAX_DEATHS_COUNT {
-            poisoned = poisoned.or_else(|| step_id(turn, token));
-        }
-        let cause = Interruption::Death;
-        turn.record(Event::AttemptInterrupted { token, cause, at: turn.now });
-    }
-    match poisoned {
-        Some(step) => turn.record(Event::JobFailed { failure: poison(&step), at: turn.now }),
         None => turn.advance(),
     }
-}
-
-fn deaths_of(turn: &Turn<'_>, token: Token) -> u32 {
-    let Some((step, item)) = turn.state.open_attempt(token) else { return 0 };
-    match &turn.state.steps[step.at()].status {
-        StepStatus::Active(active) => {
-            let item = &active.items[item.at()];
-            assert!(matches!(item.status, ItemStatus::Running { .. }), "an open attempt runs");
-            item.deaths
-        }
-        _ => 0,
-    }
-}
-
-fn step_id(turn: &Turn<'_>, token: Token) -> Option<String> {
-    let (step, _) = turn.state.open_attempt(token)?;
-    Some(turn.state.plan.step(step).id.clone())
 }
 
 fn poison(step: &str) -> Failure {
@@ -53,4 +26,117 @@ fn poison(step: &str) -> Failure {
         format!("the engine died {MAX_DEATHS_COUNT} times while step `{step}` was running"),
     )
     .with_hint("find out what in this step kills the process, then submit the job again")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::play;
+
+    const YAML: &str = "
+name: resume
+steps:
+  - id: a
+    uses: k
+    retry: { max_attempts: 2, initial: 1s, jitter: 0 }
+    fallback: [{ uses: other }]
+  - { id: b, uses: k, needs: [a], for_each: [1, 2, 3], concurrency: 2 }";
+
+    #[test]
+    fn open_attempts_are_made_again_and_committed_ones_are_not() {
+        play(
+            YAML,
+            r"
+            start       > start a
+            crash       > died a; start a#2
+            a ok        > ok a; expand b 3; start b[0]; start b[1]
+            b[1] ok 1   > ok b[1]; start b[2]
+            crash       > died b[0]; died b[2]; start b[0]#2; start b[2]#2
+            b[0] ok 0   > ok b[0]
+            crash       > died b[2]; start b[2]#3
+            b[2] ok 2   > ok b[2]; succeeded null
+            crash       >
+            ",
+        );
+    }
+
+    #[test]
+    fn the_third_death_poisons_the_job() {
+        play(
+            YAML,
+            r"
+            start    > start a
+            crash    > died a; start a#2
+            crash    > died a; start a#3
+            crash    > died a; failed job.poisoned
+            crash    >
+            ",
+        );
+    }
+
+    #[test]
+    fn an_answer_forgets_the_deaths_before_it() {
+        play(
+            YAML,
+            r"
+            start    > start a
+            crash    > died a; start a#2
+            crash    > died a; start a#3
+            a fail   > retry a in 1s
+            crash    >
+            +1s      > start a#4
+            crash    > died a; start a#5
+            crash    > died a; start a#6
+            crash    > died a; failed job.poisoned
+            ",
+        );
+    }
+
+    #[test]
+    fn a_death_is_no_try_and_keeps_the_candidate() {
+        play(
+            YAML,
+            r"
+            start    > start a
+            crash    > died a; start a#2
+            a fail   > retry a in 1s
+            +1s      > start a#3
+            crash    > died a; start a#4
+            a fail   > retry a by other in 0s; start a#5 by other
+            crash    > died a; start a#6 by other
+            a fail   > retry a by other in 1s
+            +1s      > start a#7 by other
+            a fail   > fail a test.fault; failed test.fault
+            ",
+        );
+    }
+
+    #[test]
+    fn one_deadly_item_poisons_the_job_of_many() {
+        let world = play(
+            YAML,
+            r"
+            start       > start a
+            a ok        > ok a; expand b 3; start b[0]; start b[1]
+            crash       > died b[0]; died b[1]; start b[0]#2; start b[1]#2
+            b[0] ok     > ok b[0]; start b[2]
+            crash       > died b[1]; died b[2]; start b[1]#3; start b[2]#2
+            crash       > died b[1]; died b[2]; failed job.poisoned
+            ",
+        );
+        let last = format!("{:?}", world.journal.last());
+        assert!(last.contains("while step `b` was running"), "{last}");
+    }
+
+    #[test]
+    fn a_job_that_fails_goes_on_failing() {
+        let yaml = "{ name: two, steps: [{ id: a, uses: k }, { id: b, uses: k }] }";
+        play(
+            yaml,
+            r"
+            start    > start a; start b
+            a fatal  > fail a test.fatal; stop b
+            crash    > drop b; failed test.fatal
+            ",
+        );
+    }
 }

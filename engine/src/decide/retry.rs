@@ -18,7 +18,9 @@ pub(super) fn backoff(
     assert!(tries > 0, "a wait follows an attempt");
     let exponent = i32::try_from(tries - 1).unwrap_or(i32::MAX);
     let ceiling = retry.max.0 as f64;
-    let bare = (retry.initial.0 as f64 * retry.factor.powi(exponent)).min(ceiling);
+    // Bounded, so that no wait at all times an infinite growth is still no wait.
+    let growth = retry.factor.powi(exponent).min(f64::MAX);
+    let bare = (retry.initial.0 as f64 * growth).min(ceiling);
     let place = (u64::from(step.0) << 32 | u64::from(item.0)).rotate_left(7) ^ u64::from(tries);
     let drawn = unit_interval(job.seed() ^ place);
     let wait = bare * (1.0 + retry.jitter * (2.0 * drawn - 1.0));

@@ -7,7 +7,7 @@ use super::turn::Turn;
 use crate::event::{Event, Interruption};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
-use crate::state::{Item, Phase, StepStatus};
+use crate::state::Phase;
 
 pub(super) fn step_ended(turn: &mut Turn<'_>, token: Token, outcome: Outcome) {
     let Some((step, item)) = turn.state.open_attempt(token) else {
@@ -35,7 +35,7 @@ fn failed(turn: &mut Turn<'_>, token: Token, place: (StepIndex, ItemIndex), fail
     let at = turn.now;
     let plan = turn.state.plan.clone();
     let planned = plan.step(step);
-    let Some(record) = item_of(turn, step, item) else { return };
+    let record = turn.state.item(step, item).expect("an open attempt has its item");
     let (tries, candidate) = (record.tries, record.candidate);
     if failure.retryable && tries < planned.retry.max_attempts {
         let retry_at = at + backoff(&planned.retry, tries, turn.state.id, step, item);
@@ -48,9 +48,178 @@ fn failed(turn: &mut Turn<'_>, token: Token, place: (StepIndex, ItemIndex), fail
     }
 }
 
-fn item_of<'t>(turn: &'t Turn<'_>, step: StepIndex, item: ItemIndex) -> Option<&'t Item> {
-    match &turn.state.steps[step.at()].status {
-        StepStatus::Active(active) => active.items.get(item.at()),
-        _ => None,
+#[cfg(test)]
+mod tests {
+    use crate::testing::play;
+
+    const RETRIES: &str = "
+name: retries
+steps:
+  - id: a
+    uses: k
+    retry: { max_attempts: 3, initial: 1s, factor: 2, max: 1m, jitter: 0 }
+    fallback: [{ uses: plan_b }, { uses: plan_c, with: { c: 1 } }]
+  - { id: b, uses: k, with: { a: '{{ steps.a }}' } }";
+
+    #[test]
+    fn every_candidate_has_all_its_tries_and_its_own_waits() {
+        play(
+            RETRIES,
+            r#"
+            start    > start a
+            a fail   > retry a in 1s
+            +1s      > start a#2
+            a fail   > retry a in 2s
+            +2s      > start a#3
+            a fail   > retry a by plan_b in 0s; start a#4 by plan_b
+            a fail   > retry a by plan_b in 1s
+            +1s      > start a#5 by plan_b
+            a fatal  > retry a by plan_c in 0s; start a#6 by plan_c {"c":1}
+            a fail   > retry a by plan_c in 1s
+            +1s      > start a#7 by plan_c {"c":1}
+            a fail   > retry a by plan_c in 2s
+            +2s      > start a#8 by plan_c {"c":1}
+            a fail   > fail a test.fault; failed test.fault
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_fallback_gives_the_result_of_its_step() {
+        play(
+            RETRIES,
+            r#"
+            start    > start a
+            a fatal  > retry a by plan_b in 0s; start a#2 by plan_b
+            a ok 7   > ok a; start b {"a":7}
+            b ok     > ok b; succeeded null
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_late_result_is_dropped() {
+        play(
+            RETRIES,
+            r#"
+            start    > start a
+            a fail   > retry a in 1s
+            stale a  >
+            +1s      > start a#2
+            a ok 1   > ok a; start b {"a":1}
+            stale a  >
+            b ok     > ok b; succeeded null
+            stale b  >
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_failed_step_that_may_fail_gives_nothing() {
+        let yaml = "
+name: continue
+steps:
+  - { id: a, uses: k, on_error: continue }
+  - { id: b, uses: k, for_each: [1, 2, 3], concurrency: 3, on_error: continue }
+  - { id: c, uses: k, with: { a: '{{ steps.a }}', b: '{{ steps.b }}' } }";
+        play(
+            yaml,
+            r#"
+            start        > start a; expand b 3; start b[0]; start b[1]; start b[2]
+            b[1] fatal   > fail b[1] test.fatal
+            a fatal      > fail a test.fatal
+            b[0] ok 0    > ok b[0]
+            b[2] ok 2    > ok b[2]; start c {"a":null,"b":[0,null,2]}
+            c ok         > ok c; succeeded null
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_final_failure_stops_the_job_and_drops_what_still_ends() {
+        let yaml = "
+name: stop
+steps:
+  - id: a
+    uses: k
+    for_each: [1, 2, 3, 4, 5]
+    concurrency: 3
+    retry: { jitter: 0 }
+  - { id: b, uses: k }
+  - { id: c, uses: k, needs: [b] }";
+        play(
+            yaml,
+            r"
+            start        > expand a 5; start a[0]; start a[1]; start a[2]; start b
+            a[2] fail    > retry a[2] in 1s
+            a[0] fatal   > fail a[0] test.fatal; stop a[1]; stop b
+            +10s         >
+            b ok 1       > drop b
+            stale b      >
+            a[1] fatal   > drop a[1]; failed test.fatal
+            ",
+        );
+    }
+
+    #[test]
+    fn the_second_failure_does_not_change_the_verdict() {
+        let yaml = "
+name: first
+steps:
+  - { id: a, uses: k }
+  - { id: b, uses: k }";
+        play(
+            yaml,
+            r"
+            start     > start a; start b
+            a fatal   > fail a test.fatal; stop b
+            b fail    > drop b; failed test.fatal
+            ",
+        );
+    }
+
+    #[test]
+    fn what_is_given_back_is_left_to_the_next_owner_and_is_not_a_try() {
+        play(
+            RETRIES,
+            r"
+            start        > start a
+            a fail       > retry a in 1s
+            +1s          > start a#2
+            drain        >
+            a released   > given back a
+            timer        >
+            crash        > start a#3
+            a fail       > retry a in 2s
+            +2s          > start a#4
+            drain        >
+            a stopped    > given back a
+            crash        > start a#5
+            a fail       > retry a by plan_b in 0s; start a#6 by plan_b
+            ",
+        );
+    }
+
+    #[test]
+    fn while_draining_results_are_kept_and_nothing_starts() {
+        let yaml = "
+name: drain
+steps:
+  - { id: a, uses: k }
+  - { id: b, uses: k }
+  - { id: c, uses: k, needs: [a] }";
+        play(
+            yaml,
+            r"
+            start    > start a; start b
+            drain    >
+            a ok     > ok a
+            b ok     > ok b
+            +1h      >
+            crash    > start c
+            drain    >
+            c ok     > ok c; succeeded null
+            ",
+        );
     }
 }

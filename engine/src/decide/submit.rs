@@ -40,3 +40,44 @@ pub fn submit(submission: Submission, now: Timestamp) -> Result<(JobState, Event
         .expect("a fresh `JobSubmitted` with the plan's own digest begins a journal");
     Ok((state, event))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    fn submitted(input: Value) -> Result<(JobState, Event), Problems> {
+        let yaml = "
+name: typed
+input:
+  type: object
+  required: [video]
+  properties: { video: { type: string }, words: { type: integer, default: 3 } }
+steps: [{ id: a, uses: k }]";
+        let labels = BTreeMap::from([("who".to_owned(), "me".to_owned())]);
+        let id = JobId(Uuid::from_u128(1));
+        submit(Submission { id, plan: plan(yaml), input, labels }, Timestamp(5))
+    }
+
+    #[test]
+    fn the_first_event_holds_the_checked_input_and_the_digest() {
+        let (state, event) = submitted(json!({ "video": "x" })).unwrap();
+        assert_eq!(*state.input, json!({ "video": "x", "words": 3 }));
+        let Event::JobSubmitted { workflow, input, labels, at } = event else {
+            panic!("a journal begins with `JobSubmitted`");
+        };
+        assert_eq!((&input, at), (&*state.input, Timestamp(5)));
+        assert_eq!((workflow.name.as_str(), labels["who"].as_str()), ("typed", "me"));
+        assert_eq!(workflow.digest, state.plan.digest());
+        assert!(!state.has_ended() && state.next_wake().is_none());
+    }
+
+    #[test]
+    fn an_input_that_does_not_fit_is_refused() {
+        for input in [json!({}), json!({ "video": 1 }), json!([]), json!(null)] {
+            assert!(submitted(input.clone()).is_err(), "{input}");
+        }
+    }
+}

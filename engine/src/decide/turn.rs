@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::{Action, Decision, StartStep};
-use crate::event::Event;
-use crate::expression::{JobFacts, Scope};
+use crate::event::{Event, Interruption};
+use crate::expression::{JobFacts, Scope, Template};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
-use crate::limits::{MAX_FAN_OUT_ITEMS, MAX_OPEN_ATTEMPTS_COUNT};
-use crate::state::{Active, ItemStatus, JobState, Phase, StepStatus, StopCause};
+use crate::limits::MAX_FAN_OUT_ITEMS;
+use crate::state::{JobState, Phase, StepStatus, StopCause};
 use crate::time::Timestamp;
 
 pub(super) struct Turn<'s> {
@@ -33,7 +33,6 @@ impl<'s> Turn<'s> {
     /// The decision; what a job being stopped still has open is told to stop.
     pub(super) fn into_decision(mut self) -> Decision {
         if self.was_running && matches!(self.state.phase, Phase::Stopping(_)) {
-            // What was to start in this very turn is told to stop as well: its deed comes first.
             let stops = self.state.open_tokens().map(Action::StopStep);
             self.decision.actions.extend(stops);
         }
@@ -43,48 +42,73 @@ impl<'s> Turn<'s> {
     /// Starts all that can start, then ends the job if nothing is left.
     pub(super) fn advance(&mut self) {
         while self.state.phase == Phase::Running && self.advance_one() {}
+        if matches!(self.state.phase, Phase::Stopping(_)) {
+            self.withdraw();
+        }
         self.finish();
+    }
+
+    /// Closes every open attempt, for its owner is dead and its body with it; answers where they
+    /// were.
+    pub(super) fn bury(&mut self) -> Vec<(StepIndex, ItemIndex)> {
+        let running = self.state.phase == Phase::Running;
+        let dead: Vec<_> = self.state.open.iter().map(|(token, place)| (*token, *place)).collect();
+        let at = self.now;
+        for (token, _) in &dead {
+            let (token, cause) = (*token, Interruption::Death);
+            self.record(match running {
+                true => Event::AttemptInterrupted { token, cause, at },
+                false => Event::AttemptCancelled { token, at },
+            });
+        }
+        dead.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Takes back what was to start in the very turn in which a step failed for good: no body
+    /// begins after that, not even one that would be stopped at once.
+    fn withdraw(&mut self) {
+        for action in std::mem::take(&mut self.decision.actions) {
+            if let Action::StartStep(StartStep { token, .. }) = action {
+                self.record(Event::AttemptCancelled { token, at: self.now });
+            }
+        }
     }
 
     /// Moves one thing on; false when nothing can move.
     fn advance_one(&mut self) -> bool {
-        if self.state.draining {
+        if self.state.draining || self.state.is_full() {
             return false;
         }
-        let full = self.state.open.len() >= MAX_OPEN_ATTEMPTS_COUNT;
         if let Some((due, step, item)) = self.state.waits.first().copied()
             && due <= self.now
-            && !full
         {
             self.start_item(step, item);
             return true;
         }
-        if let Some((step, item)) = self.next_queued()
-            && !full
-        {
+        if let Some((step, item)) = self.next_queued() {
             self.start_item(step, item);
             return true;
         }
-        match self.state.ready.first().copied() {
-            Some(step) => self.look_at(step, full),
-            None => false,
+        if let Some(step) = self.state.ready.first().copied() {
+            self.look_at(step);
+            return true;
         }
+        false
     }
 
-    /// The first queued item whose step has room for one more.
+    /// The first queued item of the first step that has room for one more.
     fn next_queued(&self) -> Option<(StepIndex, ItemIndex)> {
-        self.state.hungry.iter().find_map(|step| {
-            let StepStatus::Active(active) = &self.state.steps[step.at()].status else {
-                return None;
-            };
-            let room = active.busy < self.state.plan.step(*step).concurrency as usize;
-            let item = u32::try_from(active.next).ok()?;
-            room.then_some((*step, ItemIndex(item)))
-        })
+        let step = *self.state.hungry.first()?;
+        let StepStatus::Active(active) = &self.state.steps[step.at()].status else {
+            unreachable!("only a step at work is hungry");
+        };
+        assert!(active.next < active.items.len(), "a hungry step has a queued item");
+        let item = u32::try_from(active.next).expect("items are counted in 32 bits");
+        Some((step, ItemIndex(item)))
     }
 
-    /// Decides on a step whose needs have settled; false when it has to wait for room.
-    fn look_at(&mut self, step: StepIndex, full: bool) -> bool {
+    /// Decides on a step whose needs have settled.
+    fn look_at(&mut self, step: StepIndex) {
         let plan = self.state.plan.clone();
         let planned = plan.step(step);
         let skip = match &planned.condition {
@@ -99,14 +123,12 @@ impl<'s> Turn<'s> {
                     Ok(items) => self.record(Event::StepExpanded { step, items, at: self.now }),
                     Err(failure) => self.fail_step(step, failure),
                 },
-                None if full => return false,
                 None => self.start_item(step, ItemIndex::ONLY),
             },
         }
-        true
     }
 
-    fn expand(&self, list: &crate::expression::Template) -> Result<Vec<Value>, Failure> {
+    fn expand(&self, list: &Template) -> Result<Vec<Value>, Failure> {
         match list.render(&self.scope(None))? {
             Value::Array(items) if items.len() <= MAX_FAN_OUT_ITEMS => Ok(items),
             Value::Array(items) => Err(Failure::fatal(
@@ -128,13 +150,12 @@ impl<'s> Turn<'s> {
     /// Records the start of an item's next attempt, or its failure when its input cannot be made.
     fn start_item(&mut self, step: StepIndex, item: ItemIndex) {
         let plan = self.state.plan.clone();
-        let (value, attempts, candidate) = match &self.state.steps[step.at()].status {
-            StepStatus::Active(active) => {
-                let record = &active.items[item.at()];
-                (value_of(active, item), record.attempts, record.candidate)
-            }
-            _ => (None, 0, 0),
+        let value = match &self.state.steps[step.at()].status {
+            StepStatus::Active(active) => active.value(item),
+            _ => None,
         };
+        let record = self.state.item(step, item);
+        let (attempts, candidate) = record.map_or((0, 0), |it| (it.attempts, it.candidate));
         let chosen = &plan.step(step).candidates[candidate as usize];
         let rendered = chosen.with.render(&self.scope(value.map(|value| (value, item))));
         let input = match rendered {
@@ -194,11 +215,6 @@ impl<'s> Turn<'s> {
     }
 }
 
-fn value_of(active: &Active, item: ItemIndex) -> Option<&Value> {
-    debug_assert!(!matches!(active.items[item.at()].status, ItemStatus::Succeeded(_)));
-    active.values.as_ref().and_then(|values| values.get(item.at()))
-}
-
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
@@ -207,5 +223,239 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::limits::{MAX_FAN_OUT_ITEMS, MAX_OPEN_ATTEMPTS_COUNT};
+    use crate::testing::{World, play};
+
+    #[test]
+    fn steps_start_when_their_needs_have_settled_and_see_their_outputs() {
+        let yaml = "
+name: diamond
+steps:
+  - { id: a, uses: k }
+  - { id: b, uses: k, with: { x: '{{ steps.a.n }}' } }
+  - { id: c, uses: k, needs: [a] }
+  - { id: d, uses: k, with: { b: '{{ steps.b }}', c: '{{ steps.c }}' } }
+output: '{{ steps.d }}'";
+        play(
+            yaml,
+            r#"
+            start           > start a
+            start           > died a; start a#2
+            a ok {"n": 4}   > ok a; start b {"x":4}; start c
+            c ok "C"        > ok c
+            b ok [1, 2]     > ok b; start d {"b":[1,2],"c":"C"}
+            d ok "end"      > ok d; succeeded "end"
+            timer           >
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_skip_spreads_to_what_needs_it_unless_that_decides_for_itself() {
+        let yaml = "
+name: skips
+steps:
+  - { id: a, uses: k, if: 'false' }
+  - { id: b, uses: k, needs: [a] }
+  - { id: c, uses: k, needs: [b] }
+  - { id: d, uses: k, needs: [b], if: 'true' }
+  - { id: e, uses: k, if: '{{ steps.d > 3 }}' }
+  - { id: f, uses: k, if: 'steps.a is none', needs: [d, c] }
+output: ['{{ steps.c }}', '{{ steps.d }}']";
+        play(
+            yaml,
+            r"
+            start     > skip a; skip b; skip c; start d
+            d ok 3    > ok d; skip e; start f
+            f ok      > ok f; succeeded [null,3]
+            ",
+        );
+    }
+
+    #[test]
+    fn a_condition_without_a_value_fails_its_step() {
+        let yaml = "
+name: condition
+steps:
+  - { id: a, uses: k }
+  - { id: b, uses: k, if: 'steps.a.n > 1', on_error: continue }
+  - { id: c, uses: k, if: 'steps.b is none and steps.a.n > 1' }";
+        let code = "expression.undefined";
+        play(
+            yaml,
+            &format!(
+                "
+                start       > start a
+                a ok {{}}   > ok a; refuse b {code}; refuse c {code}; failed {code}
+                "
+            ),
+        );
+    }
+
+    #[test]
+    fn a_fan_out_keeps_its_bound_and_the_order_of_its_results() {
+        let yaml = "
+name: fan
+steps:
+  - id: a
+    uses: k
+    for_each: ['{{ input }}', x, y, z]
+    concurrency: 2
+    with: { v: '{{ item }}', n: '{{ index }}' }
+output: '{{ steps.a }}'";
+        play(
+            yaml,
+            r#"
+            start       > expand a 4; start a[0] {"n":0,"v":null}; start a[1] {"n":1,"v":"x"}
+            a[1] ok 1   > ok a[1]; start a[2] {"n":2,"v":"y"}
+            a[2] ok 2   > ok a[2]; start a[3] {"n":3,"v":"z"}
+            a[0] ok 0   > ok a[0]
+            a[3] ok 3   > ok a[3]; succeeded [0,1,2,3]
+            "#,
+        );
+    }
+
+    #[test]
+    fn an_item_that_waits_keeps_its_place_in_the_bound() {
+        let yaml = "
+name: bound
+steps:
+  - id: a
+    uses: k
+    for_each: [1, 2, 3]
+    concurrency: 1
+    retry: { max_attempts: 2, initial: 5s, jitter: 0 }
+  - { id: b, uses: k }";
+        play(
+            yaml,
+            r"
+            start       > expand a 3; start a[0]; start b
+            a[0] fail   > retry a[0] in 5s
+            b ok        > ok b
+            +4s         >
+            +1s         > start a[0]#2
+            a[0] ok     > ok a[0]; start a[1]
+            a[1] ok     > ok a[1]; start a[2]
+            a[2] ok     > ok a[2]; succeeded null
+            ",
+        );
+    }
+
+    #[test]
+    fn a_fan_out_over_nothing_has_succeeded() {
+        let yaml = "
+name: nothing
+steps:
+  - { id: a, uses: k, for_each: '{{ [] }}' }
+  - { id: b, uses: k, with: { got: '{{ steps.a }}' } }";
+        play(yaml, r#"start > expand a 0; start b {"got":[]}"#);
+    }
+
+    #[test]
+    fn what_is_no_list_or_too_long_a_list_fails_its_step() {
+        let yaml = "{ name: fan, steps: [{ id: a, uses: k, for_each: '{{ input }}' }] }";
+        let long = vec![Value::Null; MAX_FAN_OUT_ITEMS + 1];
+        let cases = [
+            (json!({}), "expression.type"),
+            (json!("text"), "expression.type"),
+            (json!(null), "expression.type"),
+            (json!(true), "expression.type"),
+            (json!(3), "expression.type"),
+            (Value::Array(long), "limit.fan_out"),
+        ];
+        for (input, code) in cases {
+            let mut world = World::with_input(yaml, input);
+            world.play(&format!("start > refuse a {code}; failed {code}"));
+        }
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_made_fails_its_item_only() {
+        let yaml = "
+name: broken
+steps:
+  - id: a
+    uses: k
+    for_each: [{ v: 1 }, 2, { v: 3 }]
+    with: { v: '{{ item.v }}' }
+    on_error: continue
+output: '{{ steps.a }}'";
+        play(
+            yaml,
+            r#"
+            start       > expand a 3; start a[0] {"v":1}; fail a[1] expression.undefined
+                        > start a[2] {"v":3}
+            a[0] ok 1   > ok a[0]
+            a[2] ok 3   > ok a[2]; succeeded [1,null,3]
+            "#,
+        );
+    }
+
+    #[test]
+    fn nothing_begins_in_the_turn_of_a_final_failure() {
+        let yaml = "
+name: withdraw
+steps:
+  - { id: a, uses: k }
+  - { id: long, uses: k }
+  - { id: b, uses: k, needs: [a] }
+  - { id: c, uses: k, with: { x: '{{ steps.a.nope }}' } }
+  - { id: d, uses: k, needs: [a] }";
+        play(
+            yaml,
+            r"
+            start         > start a; start long
+            a ok {}       > ok a; start b; refuse c expression.undefined; drop b; stop long
+            timer         >
+            long ok       > drop long; failed expression.undefined
+            ",
+        );
+    }
+
+    #[test]
+    fn an_output_without_a_value_fails_the_job() {
+        let yaml = "
+name: output
+steps: [{ id: a, uses: k }]
+output: '{{ steps.a.nope }}'";
+        play(yaml, "start > start a\n a ok {} > ok a; failed expression.undefined");
+    }
+
+    #[test]
+    fn no_more_attempts_are_open_than_a_job_may_have() {
+        let steps: String = (0..MAX_OPEN_ATTEMPTS_COUNT + 2)
+            .map(|n| format!("  - {{ id: s{n}, uses: k, retry: {{ jitter: 0 }} }}\n"))
+            .collect();
+        let mut world = World::new(&format!("name: wide\nsteps:\n{steps}"));
+        let first = world.crash();
+        assert_eq!(first.events.len(), MAX_OPEN_ATTEMPTS_COUNT);
+        let (late, last) = (MAX_OPEN_ATTEMPTS_COUNT, MAX_OPEN_ATTEMPTS_COUNT + 1);
+        world.play(&format!(
+            "
+            timer      >
+            s5 fail    > retry s5 in 1s; start s{late}
+            +1s        >
+            s9 ok      > ok s9; start s5#2
+            s8 fatal   > fail s8 test.fatal; {}
+            s7 ok      > drop s7
+            ",
+            stops(&world, &["s5", "s8", "s9"], &[&format!("s{late}"), "s5"]),
+        ));
+        assert_eq!(world.last_at(&format!("s{last}")), None);
+    }
+
+    /// The stops of everything that is open, but for `without`, then of `then`.
+    fn stops(world: &World, without: &[&str], then: &[&str]) -> String {
+        let open = world.state.open_tokens().map(|token| world.name(token));
+        let open = open.filter(|name| !without.contains(&name.as_str()));
+        let all = open.chain(then.iter().map(|name| (*name).to_owned()));
+        all.map(|name| format!("stop {name}")).collect::<Vec<_>>().join("; ")
     }
 }

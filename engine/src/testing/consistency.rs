@@ -1,0 +1,87 @@
+//! What the state keeps beside its steps to find things quickly must be what the steps say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ItemIndex, StepIndex};
+use crate::state::{Active, ItemStatus, JobState, Phase, StepStatus};
+
+/// Counts everything anew, the slow way, and compares.
+pub(crate) fn check_consistency(state: &JobState) {
+    let (mut ready, mut hungry) = (BTreeSet::new(), BTreeSet::new());
+    let (mut waits, mut open) = (BTreeSet::new(), BTreeMap::new());
+    let mut unsettled = 0;
+    for (step, record) in (0u32..).map(StepIndex).zip(&state.steps) {
+        let planned = state.plan.step(step);
+        check_needs(state, step);
+        assert_eq!(
+            record.ended_at.is_some(),
+            !matches!(record.status, StepStatus::Pending | StepStatus::Active(_))
+        );
+        unsettled += usize::from(record.ended_at.is_none());
+        match &record.status {
+            StepStatus::Pending if record.unmet == 0 => {
+                ready.insert(step);
+            }
+            StepStatus::Active(active) => {
+                check_active(active);
+                let room = active.busy < planned.concurrency as usize;
+                if active.next < active.items.len() && room {
+                    hungry.insert(step);
+                }
+                for (item, slot) in (0u32..).map(ItemIndex).zip(&active.items) {
+                    match slot.status {
+                        ItemStatus::Running { token, .. } => {
+                            open.insert(token, (step, item));
+                        }
+                        ItemStatus::Waiting { due } => {
+                            waits.insert((due, step, item));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if state.phase != Phase::Running {
+        (ready, hungry, waits) = Default::default();
+    }
+    let settled_by_failure =
+        |place: &(StepIndex, ItemIndex)| state.steps[place.0.at()].ended_at.is_some();
+    let orphans = state.open.iter().filter(|(_, place)| settled_by_failure(place));
+    let orphans: Vec<_> = orphans.map(|(token, place)| (*token, *place)).collect();
+    assert!(orphans.is_empty() || matches!(state.phase, Phase::Stopping(_)), "{orphans:?}");
+    open.extend(orphans);
+    assert_eq!(state.ready, ready, "ready");
+    assert_eq!(state.hungry, hungry, "hungry");
+    assert_eq!(state.waits, waits, "waits");
+    assert_eq!(state.open, open, "open");
+    if !state.has_ended() {
+        assert_eq!(state.unsettled, unsettled, "unsettled");
+    }
+    assert!(state.open.keys().all(|token| token.0 < state.next_token), "fences");
+}
+
+fn check_needs(state: &JobState, step: StepIndex) {
+    if state.has_ended() {
+        return; // Whatever had not settled by then was cancelled, in no order.
+    }
+    let record = &state.steps[step.at()];
+    let needs = &state.plan.step(step).needs;
+    let needed = || needs.iter().map(|need| &state.steps[need.at()]);
+    let unmet = needed().filter(|need| need.ended_at.is_none()).count();
+    let after_skip = needed().any(|need| need.status == StepStatus::Skipped);
+    assert_eq!((record.unmet as usize, record.after_skip), (unmet, after_skip));
+}
+
+fn check_active(active: &Active) {
+    let count = |wanted: fn(&ItemStatus) -> bool| {
+        active.items.iter().filter(|item| wanted(&item.status)).count()
+    };
+    let queued = count(|status| matches!(status, ItemStatus::Queued));
+    let busy =
+        count(|status| matches!(status, ItemStatus::Running { .. } | ItemStatus::Waiting { .. }));
+    assert_eq!((active.busy, active.next), (busy, active.items.len() - queued));
+    assert_eq!(active.progress(), (active.items.len() - queued - busy, active.items.len()));
+    assert!(active.items[active.next..].iter().all(|item| item.status == ItemStatus::Queued));
+}
