@@ -3,17 +3,20 @@
 //! [`SledStore`] keeps jobs on disk, [`MemoryStore`] in memory; both keep the promises that
 //! [`conformance`] checks. [`ArtifactStore`] keeps the files that steps make.
 
+pub mod conformance;
 pub mod limits;
 
 mod artifacts;
 mod check;
 mod error;
 mod memory;
+mod sled_store;
 mod store;
 
 pub use artifacts::{Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, is_plain_name};
 pub use error::StoreError;
 pub use memory::MemoryStore;
+pub use sled_store::SledStore;
 pub use store::{
     Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
     Record, Store, StoreFuture,

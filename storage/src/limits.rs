@@ -67,15 +67,17 @@ pub const ROOM_FOR_COMMITS_SHARE: u64 = 16;
 /// The least room at which a job is accepted on the smallest file system.
 pub const MIN_ROOM_FOR_JOBS_BYTES: u64 = 2 * MIN_ROOM_FOR_COMMITS_BYTES;
 
-/// The least room at which a commit is accepted: a batch may cost sled a multiple of its bytes,
-/// and a full disk in the middle of one is fatal.
-pub const MIN_ROOM_FOR_COMMITS_BYTES: u64 = 4 * MAX_BATCH_BYTES as u64;
+/// The least room at which a commit is accepted: a full disk in the middle of a batch is fatal.
+pub const MIN_ROOM_FOR_COMMITS_BYTES: u64 = 2 * MAX_BATCH_BYTES as u64;
 
 /// How long one look at the free space holds.
 pub const ROOM_CHECK_MS: u64 = 50;
 
 /// Size of the ballast file, whose room lets a store open on a full disk: opening writes.
 pub const BALLAST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The ballast takes no more than this share of a small file system.
+pub const BALLAST_SHARE: u64 = 16;
 
 /// The largest page cache of sled; its default of 1 GiB is too much.
 pub const MAX_CACHE_BYTES: u64 = 256 * 1024 * 1024;

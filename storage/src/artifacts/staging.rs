@@ -48,7 +48,7 @@ impl Drop for Staging {
 }
 
 /// Makes a directory that only its owner may enter, if there is none.
-pub(super) fn make_dir(path: &Path) -> io::Result<bool> {
+pub(crate) fn make_dir(path: &Path) -> io::Result<bool> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),

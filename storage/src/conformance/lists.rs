@@ -1,0 +1,102 @@
+//! Promises about lists of jobs.
+
+use std::sync::Arc;
+
+use super::world::{all_pages, id, job, must, owned, turn};
+use crate::limits::MAX_PAGE_COUNT;
+use crate::store::{JobStatus, ListQuery, Store};
+
+/// Pages of any size together hold every job once, newest first, ended or not.
+pub async fn pages_are_newest_first_and_complete<S: Store>(store: Arc<S>) {
+    let count = 30;
+    for n in 1..=count {
+        let claim = owned(&*store, n).await;
+        if n % 3 == 0 {
+            must("end", store.commit(turn(&claim, 1, JobStatus::Failed)).await);
+        }
+    }
+    let expected: Vec<_> = (1..=count).rev().map(id).collect();
+    for limit in [1, 2, 7, 29, 30, 31, MAX_PAGE_COUNT] {
+        let found = all_pages(&*store, ListQuery { limit, ..ListQuery::default() }).await;
+        assert_eq!(found, expected, "pages of {limit}");
+    }
+    let whole = ListQuery { limit: 30, ..ListQuery::default() };
+    let page = must("list", store.list(whole.clone()).await);
+    assert_eq!(page.next, None, "a page that ends the list says so");
+    let older = ListQuery { before: Some(id(4)), ..whole };
+    assert_eq!(all_pages(&*store, older).await, [id(3), id(2), id(1)]);
+}
+
+/// A list shows the jobs of one status, of one workflow, or both, and no others.
+pub async fn filters_choose<S: Store>(store: Arc<S>) {
+    let sleeping = JobStatus::Sleeping { until: callsheet_engine::Timestamp(9) };
+    let statuses = [
+        JobStatus::Running,
+        sleeping,
+        JobStatus::Stopping,
+        JobStatus::Succeeded,
+        JobStatus::Failed,
+        JobStatus::Cancelled,
+    ];
+    for (status, n) in statuses.into_iter().zip(1..) {
+        for (name, n) in [("greet", n), ("other", n + 10)] {
+            let mut new = job(n);
+            new.head.workflow.name = name.to_owned();
+            must("create", store.create(new).await);
+            let claim = must("claim", store.claim(id(n)).await);
+            must("commit", store.commit(turn(&claim, 1, status)).await);
+        }
+    }
+    for (status, n) in statuses.into_iter().zip(1..) {
+        let query = |workflow: Option<&str>| ListQuery {
+            status: Some(status.as_str().to_owned()),
+            workflow: workflow.map(str::to_owned),
+            before: None,
+            limit: 1,
+        };
+        assert_eq!(all_pages(&*store, query(None)).await, [id(n + 10), id(n)], "{status:?}");
+        assert_eq!(all_pages(&*store, query(Some("greet"))).await, [id(n)]);
+        assert_eq!(all_pages(&*store, query(Some("none"))).await, []);
+    }
+    let unknown = ListQuery { status: Some("asleep".into()), limit: 9, ..ListQuery::default() };
+    assert_eq!(all_pages(&*store, unknown).await, [], "no job has an unknown status");
+    let other = ListQuery { workflow: Some("other".into()), limit: 4, ..ListQuery::default() };
+    assert_eq!(all_pages(&*store, other).await.len(), 6);
+}
+
+/// A page of nothing has one head, and a page of everything is bounded.
+pub async fn odd_limits_are_cut<S: Store>(store: Arc<S>) {
+    for n in 1..=3 {
+        must("create", store.create(job(n)).await);
+    }
+    let sizes = [(0, 1), (1, 1), (2, 2), (usize::MAX, 3)];
+    for (limit, expected) in sizes {
+        let page = must("list", store.list(ListQuery { limit, ..ListQuery::default() }).await);
+        assert_eq!(page.heads.len(), expected, "limit {limit}");
+    }
+}
+
+/// Recovery starts from all jobs that have not ended, oldest first, and from no others.
+pub async fn live_jobs_are_those_that_have_not_ended<S: Store>(store: Arc<S>) {
+    assert_eq!(store.live().await, Ok(Vec::new()));
+    for n in 1..=8 {
+        let claim = owned(&*store, n).await;
+        match n % 4 {
+            0 => must("end", store.commit(turn(&claim, 1, JobStatus::Succeeded)).await),
+            1 => must("stop", store.commit(turn(&claim, 1, JobStatus::Stopping)).await),
+            _ => {}
+        }
+    }
+    let live = must("read the live jobs", store.live().await);
+    let found: Vec<_> = live.iter().map(|head| (head.id, head.status)).collect();
+    let (running, stopping) = (JobStatus::Running, JobStatus::Stopping);
+    let expected = [
+        (id(1), stopping),
+        (id(2), running),
+        (id(3), running),
+        (id(5), stopping),
+        (id(6), running),
+        (id(7), running),
+    ];
+    assert_eq!(found, expected);
+}
