@@ -1,6 +1,6 @@
 //! Habits of single files: how they open, what they may panic with, what they keep out.
 
-use crate::lexer::Line;
+use crate::lexer::{Line, Literal};
 use crate::report::Offence;
 use crate::source::{Kind, Source, find_words};
 
@@ -56,7 +56,8 @@ pub(crate) fn panics(sources: &[Source]) -> Vec<Offence> {
             let found = source.find_outside_tests(call).into_iter();
             let bare = found.filter(|at| {
                 let literal = source.literal_after(at + call.len());
-                literal.is_none_or(|l| l.text.split_whitespace().count() < MIN_REASON_WORDS)
+                let is_short = |l: &Literal| l.text.split_whitespace().count() < MIN_REASON_WORDS;
+                literal.map_or_else(|| !is_own_method(source, at + call.len()), is_short)
             });
             offences.extend(bare.map(|at| {
                 let remedy = "return an error, or say in four words or more why it cannot happen";
@@ -65,6 +66,21 @@ pub(crate) fn panics(sources: &[Source]) -> Vec<Offence> {
         }
     }
     offences
+}
+
+/// Whether the call whose arguments begin at `at` answers with a `Result` that is handed on: then it
+/// is a method that only has the name of the one that panics.
+fn is_own_method(source: &Source, at: usize) -> bool {
+    let mut depth = 1_usize;
+    let end = source.scan.code[at..].find(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    end.is_some_and(|end| source.scan.code[at + end..].starts_with(")?"))
 }
 
 /// `unsafe` outside its one file.
@@ -232,6 +248,8 @@ mod tests {
             ("a\n    .expect(\n        \"the list is never empty\",\n    );", 0),
             ("a.expect(&format!(\"the list is never empty\"));", 1),
             ("self.expect_token(b);", 0),
+            ("meter.expect(Some(length))?;", 0),
+            ("meter.expect(Some(length));", 1),
             ("unreachable!()", 1),
             ("unreachable!(\"a settled step is left: {x}\")", 0),
             ("panic!(\"no\")", 1),
