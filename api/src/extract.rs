@@ -1,0 +1,240 @@
+//! What handlers read from a request, each refused as a problem when it is not right.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use callsheet_engine::JobId;
+use callsheet_engine::definition::nearest;
+use callsheet_storage::Digest;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::error::Refusal;
+use crate::limits::BODY_READ_SECONDS;
+
+/// A body of JSON.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// A body of JSON that may be left out.
+pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
+
+/// A body of text: YAML or JSON.
+pub(crate) struct TextBody(pub(crate) String);
+
+/// The query, every field of it known.
+pub(crate) struct CheckedQuery<T>(pub(crate) T);
+
+/// A job's id in the path.
+pub(crate) struct JobPath(pub(crate) JobId);
+
+/// An artifact's digest in the path.
+pub(crate) struct DigestPath(pub(crate) Digest);
+
+/// A name in the path.
+pub(crate) struct NamePath(pub(crate) String);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        want_media_type(request.headers(), "application/json", is_json)?;
+        let bytes = read_body(request, state).await?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let headers = request.headers().clone();
+        let bytes = read_body(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        want_media_type(&headers, "application/json", is_json)?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for TextBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        want_media_type(request.headers(), "application/yaml", is_text)?;
+        let bytes = read_body(request, state).await?;
+        String::from_utf8(bytes.into()).map(Self).map_err(|_| Refusal::Body)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for CheckedQuery<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(error) => {
+                let text = error.body_text();
+                let what = text.rsplit_once("query string: ").map_or(&*text, |(_, why)| why);
+                let hint = hint_for(what);
+                Err(Refusal::Query { what: format!("the query is not valid: {what}"), hint })
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let text = path_text(parts, state).await?;
+        parse_job_id(&text).map(Self).ok_or_else(|| Refusal::Path {
+            what: format!("`{text}` is not the id of a job"),
+            hint: "an id is like `0190c5a8-7c3e-7abc-8def-0123456789ab`",
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DigestPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let text = path_text(parts, state).await?;
+        text.parse().map(Self).map_err(|_| Refusal::Path {
+            what: format!("`{text}` is not a digest"),
+            hint: "a digest is 64 hexadecimal digits in lower case",
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        path_text(parts, state).await.map(Self)
+    }
+}
+
+/// The job of an id in its one spelling; `Uuid` alone would also take braces and capitals.
+pub(crate) fn parse_job_id(text: &str) -> Option<JobId> {
+    let id: JobId = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
+}
+
+async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Refusal> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text).map_err(|_| Refusal::Path {
+        what: "the path is not UTF-8 text".to_owned(),
+        hint: "percent-encode the path as UTF-8",
+    })
+}
+
+/// The whole body, within its limits of size and time.
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Refusal> {
+    let reading = Bytes::from_request(request, state);
+    match timeout(Duration::from_secs(BODY_READ_SECONDS), reading).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
+        Ok(Err(_)) => Err(Refusal::Body),
+        Err(_) => Err(Refusal::SlowBody),
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let what = error.to_string();
+        if error.is_data() {
+            let hint = hint_for(&what);
+            Refusal::Field { what: format!("the body is not what the route takes: {what}"), hint }
+        } else {
+            Refusal::Json(what)
+        }
+    })
+}
+
+/// Advice on an unknown field: the known one that is most like it, or all there are.
+fn hint_for(what: &str) -> Option<String> {
+    let (_, rest) = what.split_once("unknown field ").or_else(|| what.split_once("variant "))?;
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    let known: Vec<&str> = names.collect();
+    match nearest(unknown, known.iter().copied()) {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("it may be `{}`", known.join("`, `"))),
+    }
+}
+
+fn want_media_type(
+    headers: &HeaderMap,
+    taken: &'static str,
+    fits: fn(&str) -> bool,
+) -> Result<(), Refusal> {
+    let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = given.map(|value| value.split(';').next().unwrap_or_default().trim());
+    match essence {
+        Some(essence) if fits(&essence.to_ascii_lowercase()) => Ok(()),
+        _ => {
+            let given = given.unwrap_or("none").to_owned();
+            Err(Refusal::MediaType { given, taken })
+        }
+    }
+}
+
+fn is_json(essence: &str) -> bool {
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn is_text(essence: &str) -> bool {
+    let yaml = ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain"];
+    is_json(essence) || yaml.contains(&essence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_get_the_nearest_known_one() {
+        for (what, hint) in [
+            (
+                "unknown field `inptu`, expected one of `workflow`, `input`",
+                Some("did you mean `input`?"),
+            ),
+            ("unknown field `zzzzzzzz`, expected `reason`", Some("it may be `reason`")),
+            ("status: unknown variant `faild`, expected `failed`", Some("did you mean `failed`?")),
+            ("invalid type: integer `1`, expected a string", None),
+        ] {
+            assert_eq!(hint_for(what).as_deref(), hint, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_job_id_has_one_spelling() {
+        let plain = "0190c5a8-7c3e-7abc-8def-0123456789ab";
+        assert!(parse_job_id(plain).is_some());
+        let (upper, braced) = (plain.to_uppercase(), format!("{{{plain}}}"));
+        for other in [&upper, &braced, "", "1", &plain.replace('-', "")] {
+            assert!(parse_job_id(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_told_apart() {
+        for (given, json, text) in [
+            ("application/json", true, true),
+            ("application/vnd.x+json", true, true),
+            ("application/yaml", false, true),
+            ("text/plain", false, true),
+            ("text/html", false, false),
+            ("multipart/form-data", false, false),
+            ("application/x-www-form-urlencoded", false, false),
+        ] {
+            assert_eq!((is_json(given), is_text(given)), (json, text), "{given}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What whoever starts the server may choose.
+
+use std::fmt;
+
+/// How the routes behave. [`Default`] is right for a server on the loopback address.
+#[derive(Clone, Default)]
+pub struct ApiOptions {
+    /// When set, every route under `/v1` needs `Authorization: Bearer <token>`. Set it whenever the
+    /// server can be reached from other machines. Default: none.
+    pub token: Option<String>,
+    /// The names that the `Host` header may have, without port; empty: any. Default: empty, and
+    /// [`serve`](crate::serve) without a token on a loopback address then takes only the names of
+    /// this machine, so that a web page cannot reach the engine under a name of its own.
+    pub hosts: Vec<String>,
+}
+
+impl ApiOptions {
+    /// The same options with a token.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// The same options with one more name for the `Host` header.
+    #[must_use]
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
+        self
+    }
+}
+
+impl fmt::Debug for ApiOptions {
+    /// Shows whether there is a token, never which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiOptions")
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("hosts", &self.hosts)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_not_shown() {
+        let shown = format!("{:?}", ApiOptions::default().token("s3cret").host("localhost"));
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("localhost"), "{shown}");
+    }
+}

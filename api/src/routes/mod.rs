@@ -1,0 +1,8 @@
+//! The handlers, one file for each kind of thing.
+
+pub(crate) mod actors;
+pub(crate) mod artifacts;
+pub(crate) mod events;
+pub(crate) mod jobs;
+pub(crate) mod server;
+pub(crate) mod workflows;

@@ -1,0 +1,40 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+
+use callsheet_actors::Engine;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Gate;
+use crate::guard::Hosts;
+use crate::limits::MAX_STREAMS_COUNT;
+use crate::metrics::Metrics;
+use crate::options::ApiOptions;
+
+/// The engine and what the front door keeps beside it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) engine: Engine,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) metrics: Metrics,
+    /// Places for event streams.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Cancelled when the server is told to stop: streams and waits end then.
+    pub(crate) closing: CancellationToken,
+}
+
+impl AppState {
+    pub(crate) fn new(engine: Engine, options: &ApiOptions, closing: CancellationToken) -> Self {
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS_COUNT));
+        Self {
+            metrics: Metrics::new(engine.clone(), streams.clone()),
+            gate: Arc::new(Gate::new(options.token.as_deref())),
+            hosts: Arc::new(Hosts::new(&options.hosts)),
+            engine,
+            streams,
+            closing,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Events of a job: past tense, with the names of steps instead of their positions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use callsheet_engine::{self as engine, ItemIndex, Plan, StepIndex, Token};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Failure, rfc3339};
+
+/// One recorded fact about a job, told by its `type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The job was accepted.
+    JobSubmitted {
+        /// When.
+        at: String,
+        /// The name of the workflow.
+        workflow: String,
+        /// The submitter's own marks.
+        labels: BTreeMap<String, String>,
+    },
+    /// A step did not have to run.
+    StepSkipped {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+    },
+    /// The items of a step are known.
+    StepExpanded {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// How many items there are.
+        items: u64,
+    },
+    /// An attempt began.
+    StepStarted {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item, 0 for a step without `for_each`.
+        item: u32,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// The step kind.
+        uses: String,
+    },
+    /// An attempt succeeded: the one result of this item.
+    StepSucceeded {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the attempt.
+        attempt: u32,
+        /// The result.
+        #[schema(value_type = Object)]
+        output: Value,
+    },
+    /// An attempt failed and another will follow.
+    AttemptFailed {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the attempt.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+        /// When the next attempt is due.
+        retry_at: String,
+    },
+    /// An attempt died with its process or was given back by a shutdown; it is made again.
+    AttemptInterrupted {
+        /// When that was recorded.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the attempt.
+        attempt: u32,
+        /// `death` or `shutdown`.
+        cause: String,
+    },
+    /// An item failed for good.
+    ItemFailed {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// A step failed before any item of it could start.
+    StepFailed {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// An attempt was stopped because the job is ending.
+    AttemptCancelled {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// Somebody asked for the job to be cancelled.
+    CancelRequested {
+        /// When.
+        at: String,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The job ended with an output.
+    JobSucceeded {
+        /// When.
+        at: String,
+        /// The output.
+        #[schema(value_type = Object)]
+        output: Value,
+    },
+    /// The job ended with a failure.
+    JobFailed {
+        /// When.
+        at: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// The job was cancelled and nothing of it runs any more.
+    JobCancelled {
+        /// When.
+        at: String,
+    },
+}
+
+impl Event {
+    /// The event's `type`, also the name of its SSE event.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::JobSubmitted { .. } => "job_submitted",
+            Self::StepSkipped { .. } => "step_skipped",
+            Self::StepExpanded { .. } => "step_expanded",
+            Self::StepStarted { .. } => "step_started",
+            Self::StepSucceeded { .. } => "step_succeeded",
+            Self::AttemptFailed { .. } => "attempt_failed",
+            Self::AttemptInterrupted { .. } => "attempt_interrupted",
+            Self::ItemFailed { .. } => "item_failed",
+            Self::StepFailed { .. } => "step_failed",
+            Self::AttemptCancelled { .. } => "attempt_cancelled",
+            Self::CancelRequested { .. } => "cancel_requested",
+            Self::JobSucceeded { .. } => "job_succeeded",
+            Self::JobFailed { .. } => "job_failed",
+            Self::JobCancelled { .. } => "job_cancelled",
+        }
+    }
+
+    /// Whether nothing follows it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(
+            self,
+            Self::JobSucceeded { .. } | Self::JobFailed { .. } | Self::JobCancelled { .. }
+        )
+    }
+}
+
+/// How far an attempt has come. Live only: it is not recorded and has no id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// The step.
+    pub step: String,
+    /// The item.
+    pub item: u32,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// 0 to 100.
+    pub percent: f64,
+    /// What is being done.
+    pub message: String,
+}
+
+impl From<callsheet_actors::Progress> for Progress {
+    fn from(note: callsheet_actors::Progress) -> Self {
+        Self {
+            step: note.step_id,
+            item: note.item.0,
+            attempt: note.attempt,
+            percent: note.percent,
+            message: note.message,
+        }
+    }
+}
+
+/// Turns the engine's events into those of the wire. It follows the journal from its first record,
+/// because what ends an attempt names it by its fence alone.
+pub(crate) struct Translator {
+    plan: Arc<Plan>,
+    open: HashMap<Token, (StepIndex, ItemIndex, u32)>,
+}
+
+impl Translator {
+    /// For the journal of a job that runs this plan.
+    pub(crate) fn new(plan: Arc<Plan>) -> Self {
+        Self { plan, open: HashMap::new() }
+    }
+
+    /// The next event of the journal.
+    pub(crate) fn translate(&mut self, event: engine::Event) -> Event {
+        use engine::Event as E;
+        let at = rfc3339(event.at());
+        match event {
+            E::JobSubmitted { workflow, labels, .. } => {
+                Event::JobSubmitted { at, workflow: workflow.name, labels }
+            }
+            E::StepSkipped { step, .. } => Event::StepSkipped { at, step: self.name(step) },
+            E::StepExpanded { step, items, .. } => {
+                Event::StepExpanded { at, step: self.name(step), items: items.len() as u64 }
+            }
+            E::StepStarted { step, item, attempt, token, candidate, .. } => {
+                self.open.insert(token, (step, item, attempt));
+                let (step, uses) = (self.name(step), self.kind(step, candidate));
+                Event::StepStarted { at, step, item: item.0, attempt, uses }
+            }
+            E::StepSucceeded { token, output, .. } => {
+                let (step, item, attempt) = self.close(token);
+                Event::StepSucceeded { at, step, item, attempt, output }
+            }
+            E::AttemptFailed { token, failure, retry_at, .. } => {
+                let (step, item, attempt) = self.close(token);
+                let (failure, retry_at) = ((&failure).into(), rfc3339(retry_at));
+                Event::AttemptFailed { at, step, item, attempt, failure, retry_at }
+            }
+            E::AttemptInterrupted { token, cause, .. } => {
+                let (step, item, attempt) = self.close(token);
+                let cause = word_of(cause).to_owned();
+                Event::AttemptInterrupted { at, step, item, attempt, cause }
+            }
+            E::AttemptCancelled { token, .. } => {
+                let (step, item, attempt) = self.close(token);
+                Event::AttemptCancelled { at, step, item, attempt }
+            }
+            E::ItemFailed { step, item, failure, .. } => {
+                let (step, item, failure) = (self.name(step), item.0, (&failure).into());
+                Event::ItemFailed { at, step, item, failure }
+            }
+            E::StepFailed { step, failure, .. } => {
+                Event::StepFailed { at, step: self.name(step), failure: (&failure).into() }
+            }
+            E::CancelRequested { reason, .. } => Event::CancelRequested { at, reason },
+            E::JobSucceeded { output, .. } => Event::JobSucceeded { at, output },
+            E::JobFailed { failure, .. } => Event::JobFailed { at, failure: (&failure).into() },
+            E::JobCancelled { .. } => Event::JobCancelled { at },
+        }
+    }
+
+    fn close(&mut self, token: Token) -> (String, u32, u32) {
+        // The journal was folded before, so a fence that ends was opened.
+        let (step, item, attempt) =
+            self.open.remove(&token).unwrap_or((StepIndex(u32::MAX), ItemIndex::ONLY, 0));
+        (self.name(step), item.0, attempt)
+    }
+
+    fn name(&self, step: StepIndex) -> String {
+        self.plan.steps().get(step.at()).map(|step| step.id.clone()).unwrap_or_default()
+    }
+
+    fn kind(&self, step: StepIndex, candidate: u32) -> String {
+        let candidates = self.plan.steps().get(step.at()).map(|step| &step.candidates);
+        candidates
+            .and_then(|all| all.get(candidate as usize))
+            .map(|chosen| chosen.uses.clone())
+            .unwrap_or_default()
+    }
+}
+
+fn word_of(cause: engine::Interruption) -> &'static str {
+    match cause {
+        engine::Interruption::Death => "death",
+        engine::Interruption::Shutdown => "shutdown",
+    }
+}

@@ -1,0 +1,468 @@
+//! Jobs: how one is submitted, looked at, listed and cancelled.
+
+use std::collections::BTreeMap;
+
+use callsheet_actors::JobView;
+use callsheet_engine as engine;
+use callsheet_storage as storage;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::rfc3339;
+
+/// A job to submit: the name of a registered workflow or a definition of its own, and the input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// The name of a registered workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "caption")]
+    pub workflow: Option<String>,
+    /// A whole workflow for this job alone, in place of a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub definition: Option<Value>,
+    /// The input, checked against the schema of the workflow; an empty object when absent.
+    #[serde(default = "empty", skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Object)]
+    pub input: Value,
+    /// Marks of the submitter's own, shown in lists.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+/// The answer to a submit: the job is on stable storage and will end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// The job.
+    pub id: String,
+    /// Where to look at it.
+    #[schema(example = "/v1/jobs/019a…")]
+    pub url: String,
+    /// Whether the same key and request had given the job before.
+    pub replayed: bool,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JobsQuery {
+    /// Only jobs of this status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub status: Option<JobStatus>,
+    /// Only jobs of this workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// Jobs in the page, 1 to 500; 50 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<usize>,
+    /// The `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A page of jobs, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JobPage {
+    /// The jobs. A filter that matches little may give a short page that still has a `next`.
+    pub jobs: Vec<JobHead>,
+    /// The `cursor` of the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What lists show of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JobHead {
+    /// The job's id.
+    pub id: String,
+    /// The name of the workflow that it runs.
+    pub workflow: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// When it was accepted.
+    pub submitted_at: String,
+    /// When the status last changed.
+    pub changed_at: String,
+    /// When it wakes, if it sleeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wakes_at: Option<String>,
+    /// The submitter's own marks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A job with all that is recorded of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// What lists show of it.
+    #[serde(flatten)]
+    pub head: JobHead,
+    /// The digest of the definition that it was accepted with and ends on.
+    pub definition: String,
+    /// Its input, with defaults filled in.
+    #[schema(value_type = Object)]
+    pub input: Value,
+    /// Its output, once it has succeeded. Files in it are objects with the fields `artifact` (the
+    /// digest), `name`, `media_type` and `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub output: Option<Value>,
+    /// Why it failed, or why it is being stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Records in its journal.
+    pub records: u64,
+    /// Its steps, in the order of the definition.
+    pub steps: Vec<Step>,
+}
+
+/// Where a job stands as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Steps run or are about to.
+    Running,
+    /// Nothing can happen before a wait is over.
+    Sleeping,
+    /// It is being stopped.
+    Stopping,
+    /// It ended with an output.
+    Succeeded,
+    /// It ended with a failure.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl JobStatus {
+    /// Whether the job is over.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The status as one word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Sleeping => "sleeping",
+            Self::Stopping => "stopping",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A step of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// Its name in the workflow.
+    pub id: String,
+    /// The step kind.
+    pub uses: String,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Attempts made so far, over all items.
+    pub attempts: u32,
+    /// When its first attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// How many of its items are done, while it is at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Items>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Items of a step at work; a step without `for_each` has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Items {
+    /// Items that have settled.
+    pub done: u64,
+    /// All items.
+    pub total: u64,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// The steps that it needs have not all settled.
+    Pending,
+    /// An attempt is open, or another item is about to start.
+    Running,
+    /// It waits for its next attempt.
+    Waiting,
+    /// It has its result.
+    Succeeded,
+    /// It did not have to run.
+    Skipped,
+    /// It failed for good.
+    Failed,
+    /// It was stopped with its job.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// The status as one word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Succeeded => "succeeded",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why an attempt, a step or a job did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// Stable and dotted.
+    #[schema(example = "step.timeout")]
+    pub code: String,
+    /// What went wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the same attempt made again may succeed.
+    pub retryable: bool,
+}
+
+/// Why a job is to be cancelled. The whole body may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// In words of the caller's own; recorded with the cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to a cancel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CancelAnswer {
+    /// The job.
+    pub id: String,
+    /// What the cancel came to.
+    pub outcome: CancelOutcome,
+    /// Where the job stands: when it had ended before, that is how it ended, for ever.
+    pub status: JobStatus,
+}
+
+/// What a cancel came to. All three are good answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelOutcome {
+    /// It is recorded; no step starts any more, and what runs is being stopped.
+    Accepted,
+    /// It had been cancelled before and is being stopped.
+    AlreadyStopping,
+    /// It had ended before.
+    AlreadyEnded,
+}
+
+impl From<storage::JobStatus> for JobStatus {
+    fn from(status: storage::JobStatus) -> Self {
+        match status {
+            storage::JobStatus::Running => Self::Running,
+            storage::JobStatus::Sleeping { .. } => Self::Sleeping,
+            storage::JobStatus::Stopping => Self::Stopping,
+            storage::JobStatus::Succeeded => Self::Succeeded,
+            storage::JobStatus::Failed => Self::Failed,
+            storage::JobStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<storage::JobHead> for JobHead {
+    fn from(head: storage::JobHead) -> Self {
+        let wakes_at = match head.status {
+            storage::JobStatus::Sleeping { until } => Some(rfc3339(until)),
+            _ => None,
+        };
+        Self {
+            id: head.id.to_string(),
+            workflow: head.workflow.name,
+            status: head.status.into(),
+            submitted_at: rfc3339(head.submitted_at),
+            changed_at: rfc3339(head.changed_at),
+            wakes_at,
+            labels: head.labels,
+        }
+    }
+}
+
+impl From<storage::Page> for JobPage {
+    fn from(page: storage::Page) -> Self {
+        Self {
+            jobs: page.heads.into_iter().map(JobHead::from).collect(),
+            next: page.next.map(|id| id.to_string()),
+        }
+    }
+}
+
+impl From<JobView> for Job {
+    fn from(view: JobView) -> Self {
+        let state = &view.state;
+        let (output, failure, ended_at) = match &state.phase {
+            engine::Phase::Running | engine::Phase::Stopping(engine::StopCause::Cancel) => {
+                (None, None, None)
+            }
+            engine::Phase::Stopping(engine::StopCause::Failure(failure)) => {
+                (None, Some(failure.into()), None)
+            }
+            engine::Phase::Ended { ending, at } => {
+                let at = Some(rfc3339(*at));
+                match ending {
+                    engine::Ending::Succeeded(output) => (Some(Value::clone(output)), None, at),
+                    engine::Ending::Failed(failure) => (None, Some(failure.into()), at),
+                    engine::Ending::Cancelled => (None, None, at),
+                }
+            }
+        };
+        let steps = state.plan.steps().iter().zip(&state.steps).map(step_of).collect();
+        Self {
+            definition: view.head.workflow.digest.clone(),
+            input: Value::clone(&state.input),
+            head: view.head.into(),
+            output,
+            failure,
+            ended_at,
+            records: view.records,
+            steps,
+        }
+    }
+}
+
+fn step_of((planned, state): (&engine::PlannedStep, &engine::StepState)) -> Step {
+    let (status, items, failure) = match &state.status {
+        engine::StepStatus::Pending => (StepStatus::Pending, None, None),
+        engine::StepStatus::Active(active) => {
+            let (done, total) = active.progress();
+            let items = Items { done: done as u64, total: total as u64 };
+            (at_work(active), Some(items), None)
+        }
+        engine::StepStatus::Succeeded(_) => (StepStatus::Succeeded, None, None),
+        engine::StepStatus::Skipped => (StepStatus::Skipped, None, None),
+        engine::StepStatus::Failed(failure) => (StepStatus::Failed, None, Some(failure.into())),
+        engine::StepStatus::Cancelled => (StepStatus::Cancelled, None, None),
+    };
+    Step {
+        id: planned.id.clone(),
+        uses: planned.candidates.first().map(|own| own.uses.clone()).unwrap_or_default(),
+        status,
+        attempts: state.attempts,
+        started_at: state.started_at.map(rfc3339),
+        ended_at: state.ended_at.map(rfc3339),
+        items,
+        failure,
+    }
+}
+
+/// A step waits only when none of its items runs and one waits for its next attempt.
+fn at_work(active: &engine::Active) -> StepStatus {
+    let mut waits = false;
+    for item in &active.items {
+        match item.status {
+            engine::ItemStatus::Running { .. } => return StepStatus::Running,
+            engine::ItemStatus::Waiting { .. } => waits = true,
+            _ => {}
+        }
+    }
+    if waits { StepStatus::Waiting } else { StepStatus::Running }
+}
+
+impl From<&engine::Failure> for Failure {
+    fn from(failure: &engine::Failure) -> Self {
+        Self {
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+            retryable: failure.retryable,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_engine::{JobId, Timestamp, WorkflowRef};
+    use serde_json::json;
+
+    use super::*;
+
+    fn head(status: storage::JobStatus) -> storage::JobHead {
+        storage::JobHead {
+            id: JobId::from_bytes([1; 16]),
+            workflow: WorkflowRef { name: "caption".into(), digest: "d".into() },
+            status,
+            submitted_at: Timestamp(0),
+            changed_at: Timestamp(1_000),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn heads_have_their_status_as_a_word() {
+        for status in [
+            storage::JobStatus::Running,
+            storage::JobStatus::Sleeping { until: Timestamp(5_000) },
+            storage::JobStatus::Stopping,
+            storage::JobStatus::Succeeded,
+            storage::JobStatus::Failed,
+            storage::JobStatus::Cancelled,
+        ] {
+            let wire = JobHead::from(head(status));
+            assert_eq!(wire.status.as_str(), status.as_str());
+            assert_eq!(wire.status.has_ended(), status.has_ended());
+            assert_eq!(serde_json::to_value(wire.status).unwrap(), status.as_str());
+            assert_eq!(wire.wakes_at.is_some(), status.as_str() == "sleeping");
+        }
+    }
+
+    #[test]
+    fn a_head_is_flat_json() {
+        let wire = JobHead::from(head(storage::JobStatus::Running));
+        assert_eq!(
+            serde_json::to_value(&wire).unwrap(),
+            json!({
+                "id": "01010101-0101-0101-0101-010101010101",
+                "workflow": "caption",
+                "status": "running",
+                "submitted_at": "1970-01-01T00:00:00.000Z",
+                "changed_at": "1970-01-01T00:00:01.000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn unknown_fields_of_requests_are_refused() {
+        for text in [r#"{"workflow":"a","inptu":{}}"#, r#"{"job":"a"}"#] {
+            assert!(serde_json::from_str::<SubmitRequest>(text).is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<CancelRequest>(r#"{"why":"x"}"#).is_err());
+    }
+}
