@@ -9,13 +9,7 @@ use std::time::Duration;
 
 use callsheet_engine::Plan;
 use callsheet_engine::definition::{Catalog, Problem, Problems};
-use callsheet_storage::{ArtifactStore, MemoryStore, Store};
-struct SledStore;
-impl SledStore {
-    fn open(_: &Path) -> Result<MemoryStore, EngineError> {
-        Ok(MemoryStore::default())
-    }
-} // SHIM
+use callsheet_storage::{ArtifactStore, MemoryStore, SledStore, Store};
 use ractor::Actor;
 use schemars::JsonSchema;
 use serde::Serialize;

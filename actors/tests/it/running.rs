@@ -104,7 +104,7 @@ async fn a_key_gives_one_job_from_many_callers() {
     let runs = Runs::default();
     let engine = kinds(&runs)
         .in_memory()
-        .workflow(workflow("  - { id: a, uses: say, with: { text: '{{ input.n }}' } }"))
+        .workflow(workflow("  - { id: a, uses: say, with: { text: 'n{{ input.n }}' } }"))
         .open()
         .await
         .unwrap();
