@@ -1,0 +1,30 @@
+//! Engines inside this process: with the shipped step kinds, over a data directory or in memory.
+
+use std::path::Path;
+
+use callsheet::media::MediaOptions;
+use callsheet::{Engine, EngineBuilder};
+
+use crate::cli::error::{CliError, Result};
+
+/// A builder that knows every shipped step kind and workflow.
+pub(crate) fn builder(options: &MediaOptions) -> EngineBuilder {
+    callsheet::media::register(Engine::builder(), options)
+}
+
+/// An engine that keeps nothing: for commands that only look at definitions.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) async fn in_memory() -> Result<Engine> {
+    Ok(builder(&MediaOptions::local()).in_memory().open().await?)
+}
+
+/// An engine over a data directory; every job in it that has not ended goes on.
+///
+/// # Errors
+/// When the directory cannot be opened, for example because another engine has it.
+pub(crate) async fn over(dir: &Path, options: &MediaOptions) -> Result<Engine> {
+    let opened = builder(options).data_dir(dir).open().await;
+    opened.map_err(|error| CliError::from(error).exit_with_engine())
+}

@@ -1,0 +1,158 @@
+//! `callsheet show`: one job, its steps, its events as they happen.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use callsheet::server::client::{Client, Update};
+use callsheet::server::wire::{Event, Job, JobStatus};
+use clap::Args;
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{ServerArgs, offline, text};
+use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::print;
+use crate::cli::progress::{Display, Note, ProgressForm};
+
+/// The events of one record come together; when nothing came for so long, the last one did.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// Examples at the foot of `callsheet show --help`.
+const EXAMPLES: &str = "\
+Examples:
+  callsheet show 019a0000-0000-7000-8000-000000000000
+  callsheet show 019a0000-0000-7000-8000-000000000000 --follow
+  callsheet show 019a0000-0000-7000-8000-000000000000 --data-dir captioned/.callsheet";
+
+/// Arguments of `callsheet show`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ShowArgs {
+    /// The job's id
+    job: String,
+
+    /// Show the recorded events in place of the steps
+    #[arg(long)]
+    events: bool,
+
+    /// Show the events as they happen, until the job has ended; fail if it does not succeed
+    #[arg(long)]
+    follow: bool,
+
+    /// Print JSON: one object, or with events one object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Read a data directory that no engine is using, in place of asking a server
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "follow"])]
+    data_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Shows the job.
+///
+/// # Errors
+/// When the server or the directory cannot be read, or knows no such job.
+pub(crate) async fn show(args: ShowArgs) -> Result<Exit> {
+    if let Some(dir) = &args.data_dir {
+        present(&offline::job(dir, &args.job).await?, args.json);
+        return Ok(Exit::Done);
+    }
+    let client = args.server.client()?;
+    if args.events || args.follow {
+        return events(&args, &client).await;
+    }
+    let job = client.job(&args.job).await.map_err(|error| args.server.complain(&error))?;
+    present(&job, args.json);
+    Ok(Exit::Done)
+}
+
+/// Waits for a job's end and shows it.
+///
+/// # Errors
+/// When the server cannot be reached, or the job did not succeed.
+pub(super) async fn wait(
+    server: &ServerArgs,
+    client: &Client,
+    id: &str,
+    json: bool,
+) -> Result<Exit> {
+    let job = client.wait(id).await.map_err(|error| server.complain(&error))?;
+    present(&job, json);
+    verdict(job.head.status)
+}
+
+fn present(job: &Job, json: bool) {
+    if json {
+        print::out_json(&json!(job));
+    } else {
+        print::out(text::job(job));
+    }
+}
+
+/// Prints events: those recorded so far, or with `--follow` those to come as well.
+async fn events(args: &ShowArgs, client: &Client) -> Result<Exit> {
+    let complain = |error| args.server.complain(&error);
+    let recorded = client.job(&args.job).await.map_err(complain)?.records;
+    let mut display =
+        Display::new(if args.json { ProgressForm::None } else { ProgressForm::Lines });
+    let mut updates = std::pin::pin!(client.events(&args.job, None));
+    let mut settled = false;
+    loop {
+        let next = if settled {
+            match tokio::time::timeout(SETTLED, updates.next()).await {
+                Ok(next) => next,
+                Err(_) => return Ok(Exit::Done),
+            }
+        } else {
+            updates.next().await
+        };
+        match next.transpose().map_err(complain)? {
+            Some(Update::Event { id, event }) => {
+                // What is recorded now is all that was asked for, unless more is to be followed.
+                let record = sequence(&id);
+                if !args.follow && record >= recorded {
+                    return Ok(Exit::Done);
+                }
+                settled = !args.follow && record + 1 >= recorded;
+                print_event(&event, args.json);
+            }
+            Some(Update::Progress(figure)) if args.follow => display.show(&Note::Moved {
+                step: figure.step,
+                percent: figure.percent,
+                message: figure.message,
+            }),
+            Some(Update::Progress(_)) => {}
+            None => break,
+        }
+    }
+    if !args.follow {
+        return Ok(Exit::Done);
+    }
+    let end = client.job(&args.job).await.map_err(complain)?;
+    verdict(end.head.status)
+}
+
+fn print_event(event: &Event, json: bool) {
+    if json {
+        // An event came as JSON, so it goes back into it.
+        print::out(serde_json::to_string(event).unwrap_or_default());
+    } else {
+        print::out(text::event(event));
+    }
+}
+
+/// The record that an event belongs to: ids are `record.place`.
+fn sequence(id: &str) -> u64 {
+    id.split('.').next().and_then(|record| record.parse().ok()).unwrap_or(0)
+}
+
+/// A job that did not succeed makes whoever waited for it fail.
+fn verdict(status: JobStatus) -> Result<Exit> {
+    match status {
+        JobStatus::Succeeded => Ok(Exit::Done),
+        other => Err(CliError::failed(format!("the job is {}", other.as_str()))),
+    }
+}

@@ -1,0 +1,272 @@
+//! From `--input name=value` to the job's input: values are read by the types that the workflow's
+//! input schema gives them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use callsheet::definition::nearest;
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::cli::correct;
+use crate::cli::error::{CliError, Result};
+
+/// How the input is given.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct InputArgs {
+    /// One field of the input; repeat it for more fields, or for the items of an array
+    ///
+    /// The value is read as the type that the workflow's input schema names: number, boolean,
+    /// array (by repetition, or as JSON), object (as JSON); without a type it is text.
+    #[arg(long = "input", short = 'i', value_name = "NAME=VALUE")]
+    pub(crate) pairs: Vec<String>,
+
+    /// The whole input as a JSON object; `--input` then sets single fields of it
+    #[arg(long, value_name = "JSON", conflicts_with = "input_file")]
+    pub(crate) input_json: Option<String>,
+
+    /// The whole input as a file that holds a JSON object; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input_file: Option<PathBuf>,
+}
+
+/// The input that the arguments give, under the workflow's input schema.
+///
+/// # Errors
+/// When an argument cannot be read as what the schema asks for. Whether the input as a whole is
+/// valid is for the engine to say.
+pub(crate) fn gather(args: &InputArgs, schema: Option<&Value>) -> Result<Value> {
+    let mut input = whole(args)?;
+    let Some(fields) = input.as_object_mut() else {
+        if args.pairs.is_empty() {
+            return Ok(input);
+        }
+        return Err(CliError::usage("`--input` sets a field, but the input is not a JSON object"));
+    };
+    for (name, (texts, first)) in pairs(&args.pairs)? {
+        let known = field_schema(schema, &name);
+        if known.is_none() {
+            check_name(schema, &name, &first)?;
+        }
+        let value = value(&name, known.unwrap_or(&Value::Null), &texts)?;
+        fields.insert(name, value);
+    }
+    Ok(input)
+}
+
+fn whole(args: &InputArgs) -> Result<Value> {
+    let (what, text) = match (&args.input_json, &args.input_file) {
+        (Some(text), _) => ("--input-json".to_owned(), text.clone()),
+        (None, Some(path)) => (path.display().to_string(), crate::cli::source::read(path)?),
+        (None, None) => return Ok(Value::Object(Map::new())),
+    };
+    serde_json::from_str(&text)
+        .map_err(|error| CliError::usage(format!("`{what}` does not hold JSON: {error}")))
+}
+
+/// Each name with its values in order, and its first argument as it was typed.
+type Pairs = BTreeMap<String, (Vec<String>, String)>;
+
+fn pairs(args: &[String]) -> Result<Pairs> {
+    let mut pairs = Pairs::new();
+    for arg in args {
+        let Some((name, text)) = arg.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(CliError::usage(format!("`--input {arg}` is not of the form NAME=VALUE"))
+                .hint(format!("write it like: --input {}=...", correct::quote(arg))));
+        };
+        let entry = pairs.entry(name.to_owned()).or_insert_with(|| (Vec::new(), arg.clone()));
+        entry.0.push(text.to_owned());
+    }
+    Ok(pairs)
+}
+
+fn field_schema<'s>(schema: Option<&'s Value>, name: &str) -> Option<&'s Value> {
+    schema?.get("properties")?.get(name)
+}
+
+/// Refuses a name that the schema rules out, with the command that was meant.
+fn check_name(schema: Option<&Value>, name: &str, arg: &str) -> Result<()> {
+    let Some(schema) = schema else { return Ok(()) };
+    let Some(known) = schema.get("properties").and_then(Value::as_object) else { return Ok(()) };
+    let names = || known.keys().map(String::as_str);
+    let near = nearest(name, names());
+    // A schema that is open takes any name; one letter off a known one is a slip all the same,
+    // but only a closed schema makes it an error.
+    if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
+        return Ok(());
+    }
+    let corrected = near.map(|near| arg.replacen(name, near, 1));
+    let list = names().collect::<Vec<_>>().join(", ");
+    Err(CliError::usage(format!("the workflow has no input `{name}`"))
+        .maybe_hint(correct::hint(arg, corrected.as_deref()))
+        .hint(format!("its inputs are: {list}")))
+}
+
+/// The value of one field.
+fn value(name: &str, schema: &Value, texts: &[String]) -> Result<Value> {
+    let is_list = types(schema).contains(&"array");
+    match texts {
+        [text] if is_list && text.trim_start().starts_with('[') => json(name, text),
+        _ if is_list => {
+            let items = schema.get("items").unwrap_or(&Value::Null);
+            texts.iter().map(|text| scalar(name, items, text)).collect()
+        }
+        [text] => scalar(name, schema, text),
+        _ => Err(CliError::usage(format!(
+            "input `{name}` is given {} times and is not an array",
+            texts.len()
+        ))),
+    }
+}
+
+/// The first type among those allowed that the text can be.
+fn scalar(name: &str, schema: &Value, text: &str) -> Result<Value> {
+    let allowed = types(schema);
+    if allowed.is_empty() {
+        return Ok(Value::String(text.to_owned()));
+    }
+    for kind in ["integer", "number", "boolean", "null", "object", "array", "string"] {
+        if !allowed.contains(&kind) {
+            continue;
+        }
+        let read = match kind {
+            "string" => Some(string(schema, text)),
+            "object" | "array" if allowed.len() == 1 => Some(json(name, text)?),
+            _ => serde_json::from_str(text).ok().filter(|value| is_a(value, kind)),
+        };
+        if let Some(value) = read {
+            return Ok(value);
+        }
+    }
+    let list = allowed.join(" or ");
+    Err(CliError::usage(format!("input `{name}` takes {list}, not `{text}`")))
+}
+
+fn is_a(value: &Value, kind: &str) -> bool {
+    match kind {
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        _ => false,
+    }
+}
+
+fn types(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A text; a path is made absolute, because a job may be resumed from another directory.
+fn string(schema: &Value, text: &str) -> Value {
+    let format = schema.get("format").and_then(Value::as_str);
+    let is_path = matches!(format, Some("path" | "path-or-url"));
+    let is_plain = !text.is_empty() && !text.contains("://");
+    match std::path::absolute(Path::new(text)) {
+        Ok(path) if is_path && is_plain => Value::String(path.display().to_string()),
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+fn json(name: &str, text: &str) -> Result<Value> {
+    serde_json::from_str(text)
+        .map_err(|error| CliError::usage(format!("input `{name}` does not hold JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "video": { "type": "string" },
+                "file": { "type": "string", "format": "path" },
+                "words": { "type": "integer" },
+                "speed": { "type": "number" },
+                "burn": { "type": "boolean" },
+                "langs": { "type": "array", "items": { "type": "string" } },
+                "sizes": { "type": "array", "items": { "type": "integer" } },
+                "style": { "type": "object" },
+                "limit": { "type": ["integer", "null"] },
+                "any": {},
+            },
+        })
+    }
+
+    fn read(pairs: &[&str]) -> Result<Value> {
+        let pairs = pairs.iter().map(ToString::to_string).collect();
+        gather(&InputArgs { pairs, ..InputArgs::default() }, Some(&schema()))
+    }
+
+    #[test]
+    fn values_are_read_by_their_type() {
+        let table = [
+            (vec!["video=a=b.mp4"], json!({ "video": "a=b.mp4" })),
+            (vec!["video=3"], json!({ "video": "3" })),
+            (vec!["words=3"], json!({ "words": 3 })),
+            (vec!["speed=1.5"], json!({ "speed": 1.5 })),
+            (vec!["burn=true"], json!({ "burn": true })),
+            (vec!["langs=en", "langs=de"], json!({ "langs": ["en", "de"] })),
+            (vec!["langs=en"], json!({ "langs": ["en"] })),
+            (vec!["sizes=[1,2]"], json!({ "sizes": [1, 2] })),
+            (vec!["sizes=1", "sizes=2"], json!({ "sizes": [1, 2] })),
+            (vec![r#"style={"a":1}"#], json!({ "style": { "a": 1 } })),
+            (vec!["limit=null"], json!({ "limit": null })),
+            (vec!["limit=4"], json!({ "limit": 4 })),
+            (vec!["any=4"], json!({ "any": "4" })),
+            (vec!["file=/a/b.mp4"], json!({ "file": "/a/b.mp4" })),
+            (vec!["file=http://h/b.mp4"], json!({ "file": "http://h/b.mp4" })),
+        ];
+        for (pairs, expected) in table {
+            assert_eq!(read(&pairs), Ok(expected), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn relative_paths_are_made_absolute() {
+        let here = std::env::current_dir().unwrap();
+        let expected = json!({ "file": here.join("b.mp4").display().to_string() });
+        assert_eq!(read(&["file=b.mp4"]), Ok(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_its_name() {
+        let table = [
+            (vec!["words=three"], "input `words` takes integer, not `three`"),
+            (vec!["words=1.5"], "input `words` takes integer, not `1.5`"),
+            (vec!["burn=yes"], "input `burn` takes boolean, not `yes`"),
+            (vec!["video=a", "video=b"], "input `video` is given 2 times"),
+            (vec!["video"], "`--input video` is not of the form NAME=VALUE"),
+            (vec!["=a"], "`--input =a` is not of the form NAME=VALUE"),
+            (vec!["vidoe=a"], "the workflow has no input `vidoe`"),
+            (vec!["style={"], "input `style` does not hold JSON"),
+        ];
+        for (pairs, expected) in table {
+            let error = read(&pairs).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(error.exit, crate::cli::error::Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn single_fields_go_over_the_whole() {
+        let args = InputArgs {
+            pairs: vec!["words=4".into()],
+            input_json: Some(r#"{"video":"a","words":3}"#.into()),
+            input_file: None,
+        };
+        assert_eq!(gather(&args, Some(&schema())), Ok(json!({ "video": "a", "words": 4 })));
+        let list = InputArgs { input_json: Some("[1]".into()), ..args };
+        assert!(gather(&list, None).is_err());
+    }
+}

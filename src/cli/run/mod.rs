@@ -1,0 +1,194 @@
+//! `callsheet run`: one job from start to end, in this process.
+
+mod attach;
+mod files;
+mod input;
+mod report;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use callsheet::media::MediaOptions;
+use callsheet::{Engine, JobStatus, JobView, Timestamp};
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::local;
+use crate::cli::logging::{self, LogFormat};
+use crate::cli::progress::{Display, ProgressForm};
+use crate::cli::signals::Signals;
+use crate::cli::{correct, env, print, source};
+
+pub(crate) use input::{InputArgs, gather};
+pub(crate) use watch::store_failed;
+
+use files::{Landed, Landing};
+use watch::Watched;
+
+/// Examples at the foot of `callsheet run --help`.
+const EXAMPLES: &str = "\
+Examples:
+  callsheet run caption --input video=talk.mp4 --out captioned
+  callsheet run caption -i video=talk.mp4 -i words_per_line=4 --out captioned --json
+  callsheet run my-flow.yaml --input-file input.json --out results --data-dir state
+
+Run the same command again after a crash, a kill or Ctrl-C, and it goes on with the job that it
+began: steps that are recorded as done are not run again.";
+
+/// Arguments of `callsheet run`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// Name of a shipped workflow, or path of a YAML or JSON file
+    workflow: String,
+
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Directory for the files among the job's output; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Where the job is recorded; kept afterwards [default: DIR/.callsheet, removed on success]
+    #[arg(long, env = env::DATA_DIR, value_name = "DATA")]
+    data_dir: Option<PathBuf>,
+
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// How progress is shown on stderr
+    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
+    progress: ProgressForm,
+}
+
+/// Runs the job and puts its files in place.
+///
+/// # Errors
+/// When the workflow or the input is refused, or the engine fails.
+pub(crate) async fn run(args: RunArgs) -> Result<Exit> {
+    logging::start(LogFormat::Text, "off")?;
+    // From the start, so that a signal in the first moments is not the end of the process.
+    let mut signals = Signals::listen()?;
+    make_dir(&args.out)?;
+    let mut data = DataDir::choose(&args)?;
+    let opened_at = now();
+    // Whoever runs this may read the files of this machine anyhow.
+    let engine = local::over(&data.path, &MediaOptions::local()).await?;
+    let ended = with_engine(&args, &engine, opened_at, &mut data, &mut signals).await;
+    // Whatever else lives in a shared data directory is given back and goes on another time.
+    engine.stop_now().await;
+    drop(engine);
+    data.clean_up(matches!(ended, Ok(Exit::Done)));
+    ended
+}
+
+async fn with_engine(
+    args: &RunArgs,
+    engine: &Engine,
+    opened_at: Timestamp,
+    data: &mut DataDir,
+    signals: &mut Signals,
+) -> Result<Exit> {
+    let plan = source::plan(engine, &args.workflow)?;
+    let input = gather(&args.input, plan.workflow().input.as_ref())?;
+    // In a directory of our own a job that has succeeded is one whose files were never put in
+    // place: otherwise the directory would be gone.
+    let since = if data.is_temporary { Timestamp(0) } else { opened_at };
+    let attached = attach::attach_or_submit(engine, plan, input, since).await?;
+    data.holds_job = true;
+    let mut display = Display::new(args.progress);
+    let (job, resumed) = (attached.job, attached.resumed);
+    let watched = watch::to_end(engine, &job, resumed, &mut display, signals).await;
+    display.finish();
+    match watched? {
+        Watched::Over(view) => finish(args, engine, &view, data),
+        Watched::Interrupted => {
+            eprintln!("interrupted: job {} is kept in {}", job.id(), data.path.display());
+            eprintln!("hint: to go on, run it again: {}", correct::corrected("", ""));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// Puts the files in place and says how it went.
+fn finish(args: &RunArgs, engine: &Engine, view: &JobView, data: &DataDir) -> Result<Exit> {
+    let landing = if data.is_temporary { Landing::Link } else { Landing::Copy };
+    let output = view.state.output().unwrap_or(&Value::Null);
+    let landed = files::land(engine.artifacts(), output, &args.out, landing)?;
+    if args.json {
+        print::out_json(&report::json(view, &landed));
+    }
+    let took = print::seconds(view.head.submitted_at, view.head.changed_at);
+    match view.head.status {
+        JobStatus::Succeeded => {
+            if !args.json {
+                show(output, &landed, took);
+            }
+            Ok(Exit::Done)
+        }
+        _ => Err(not_succeeded(view)),
+    }
+}
+
+/// The result for people: where the files are, or else the output itself.
+fn show(output: &Value, landed: &Landed, took: f64) {
+    eprintln!("succeeded in {took:.1} s");
+    if landed.is_empty() {
+        return print::out_json(output);
+    }
+    let rows: Vec<_> =
+        landed.iter().map(|(key, path)| vec![key.clone(), path.display().to_string()]).collect();
+    print::out(print::table(&["output", "file"], &[], &rows));
+}
+
+fn not_succeeded(view: &JobView) -> CliError {
+    match view.state.failure() {
+        Some(failure) => CliError::from(failure.clone())
+            .hint("a failed job stays failed: run the command again to begin a new one"),
+        None => CliError::failed(format!("job {} was cancelled", view.head.id)),
+    }
+}
+
+/// The data directory of one run.
+struct DataDir {
+    path: PathBuf,
+    is_temporary: bool,
+    is_new: bool,
+    /// Whether this run has a job in it.
+    holds_job: bool,
+}
+
+impl DataDir {
+    fn choose(args: &RunArgs) -> Result<Self> {
+        let chosen = args.data_dir.clone();
+        let is_temporary = chosen.is_none();
+        let path = chosen.unwrap_or_else(|| args.out.join(".callsheet"));
+        let is_new = !path.exists();
+        make_dir(&path)?;
+        Ok(Self { path, is_temporary, is_new, holds_job: false })
+    }
+
+    /// Removes a directory of our own once nothing in it can be needed: the job has succeeded, or
+    /// none was ever accepted.
+    fn clean_up(&self, succeeded: bool) {
+        let is_empty = self.is_new && !self.holds_job;
+        if !self.is_temporary || !(succeeded || is_empty) {
+            return;
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            eprintln!("warning: cannot remove `{}`: {error}", self.path.display());
+        }
+    }
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| CliError::file("make", path, &error))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,60 @@
+//! Every example runs and prints what it should: examples that run do not rot.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The example's program, built by Cargo beside the tests: `deps/examples-…` has `examples/` as
+/// its uncle.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let program = profile.join("examples").join(name);
+    assert!(
+        program.is_file(),
+        "{} is not built: run `cargo test` without `--test`, or first `cargo build --examples`",
+        program.display()
+    );
+    program
+}
+
+fn check(name: &str, expected: &[&str]) {
+    let ended = Command::new(program(name)).output().unwrap();
+    let text = String::from_utf8(ended.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{name} ended with {}: {complaint}", ended.status);
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected, "{name}: {complaint}");
+}
+
+#[test]
+fn a_service_embeds_the_engine() {
+    check("01_embed", &["succeeded: \"Tea & Co: 3 goods, 19.00\""]);
+}
+
+#[test]
+fn the_embedding_example_is_short() {
+    let text = include_str!("../examples/01_embed.rs");
+    assert!(text.lines().count() < 60, "an example that is long is not read");
+}
+
+#[test]
+fn a_cancelled_job_stops_and_stays_cancelled() {
+    let lines = [
+        "cancel: Accepted",
+        "the body is gone",
+        "status: cancelled",
+        "again: AlreadyEnded(Cancelled)",
+    ];
+    check("02_cancel", &lines);
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let here = include_str!("examples.rs");
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(here.contains(&format!("check(\"{name}\"")), "no test runs {name}");
+    }
+}
