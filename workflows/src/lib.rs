@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Callsheet's repertoire: step kinds for media and speech, and the shipped workflows.
+//!
+//! [`register`] gives an engine all of it; [`MediaOptions`] says what the steps may do. The heart
+//! is the workflow [`CAPTION`]: a video comes in, and comes out with captions, burned in and as
+//! files. Every file that a step makes is an artifact; no step takes a path of another one.
+
+pub mod limits;
+pub mod subtitles;
+
+mod fetch;
+mod ffmpeg;
+mod media;
+mod options;
+mod quantity;
+mod register;
+mod slots;
+mod speech;
+mod tls;
+mod tools;
+mod wav;
+
+pub use fetch::{Fetch, Fetched, Source};
+pub use ffmpeg::{Burn, Burned, Preset, Sound, Titled};
+pub use media::{
+    ExtractAudio, Extracted, Facts, Media, Probe, Stream, StreamKind, Verified, Verify, Written,
+};
+pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
+pub use quantity::{ByteSize, Span};
+pub use register::{CAPTION, register, step_kinds};
+pub use speech::{
+    Choice, OfflineSpeech, Provider, Speech, Transcribe, TranscribeOffline, Transcript,
+};
+pub use tools::{MissingTool, missing_tools};

@@ -1,0 +1,118 @@
+//! What ffmpeg says while it works: progress for those who watch, errors for those who read.
+
+use std::collections::VecDeque;
+
+use callsheet_actors::StepContext;
+use ffmpeg_sidecar::event::{FfmpegEvent, LogLevel};
+
+use crate::limits::LOG_TAIL_LINES;
+
+/// Longest line that is kept.
+const LINE_CHARS: usize = 300;
+
+/// Follows one run.
+pub(super) struct Log {
+    duration_s: Option<f64>,
+    percent: u32,
+    /// Lines that report an error.
+    pub(super) errors: Vec<String>,
+    tail: VecDeque<String>,
+}
+
+impl Log {
+    pub(super) fn new(duration_s: Option<f64>) -> Self {
+        Self { duration_s, percent: 0, errors: Vec::new(), tail: VecDeque::new() }
+    }
+
+    /// Takes in one event; tells those who watch when a new percent is reached.
+    pub(super) fn take(&mut self, event: FfmpegEvent, context: &StepContext) {
+        match event {
+            FfmpegEvent::Progress(progress) => {
+                context.heartbeat();
+                if let Some(percent) = self.percent(&progress.time)
+                    && percent > self.percent
+                {
+                    self.percent = percent;
+                    let message = format!("{} at {}x", progress.time, progress.speed);
+                    context.progress(f64::from(percent), message);
+                }
+            }
+            FfmpegEvent::Log(level, line) => self.keep(&level, &line),
+            _ => {}
+        }
+    }
+
+    fn percent(&self, time: &str) -> Option<u32> {
+        let duration = self.duration_s.filter(|duration| *duration > 0.0)?;
+        let share = read_time(time)? / duration * 100.0;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let percent = share.clamp(0.0, 100.0) as u32;
+        Some(percent)
+    }
+
+    fn keep(&mut self, level: &LogLevel, line: &str) {
+        let line: String = line.chars().filter(|c| !c.is_control()).take(LINE_CHARS).collect();
+        // A title in the file may say `[error]` too; ffmpeg reports what files say as information.
+        let is_error = matches!(level, LogLevel::Error | LogLevel::Fatal);
+        if is_error && !line.starts_with("[info]") && self.errors.len() < LOG_TAIL_LINES {
+            self.errors.push(line.clone());
+        }
+        if self.tail.len() == LOG_TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+
+    /// The end of what was said: the errors when there are any, else the last lines.
+    pub(super) fn said(&self) -> String {
+        if self.errors.is_empty() {
+            let lines: Vec<&str> = self.tail.iter().map(String::as_str).collect();
+            return lines.join("\n");
+        }
+        self.errors.join("\n")
+    }
+}
+
+/// Reads `HH:MM:SS.ss`; before the first picture ffmpeg writes `N/A` or a negative time.
+fn read_time(text: &str) -> Option<f64> {
+    let mut parts = text.split(':');
+    let (h, m, s) = (parts.next()?, parts.next()?, parts.next()?);
+    let (h, m, s): (f64, f64, f64) = (h.parse().ok()?, m.parse().ok()?, s.parse().ok()?);
+    (parts.next().is_none() && h >= 0.0 && !text.starts_with('-'))
+        .then_some((h * 60.0 + m) * 60.0 + s)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_become_percents() {
+        for (time, duration, percent) in [
+            ("00:00:05.00", Some(10.0), Some(50)),
+            ("01:00:00.00", Some(7_200.0), Some(50)),
+            ("00:00:20.00", Some(10.0), Some(100)),
+            ("-577014:32:22.77", Some(10.0), None),
+            ("-00:00:00.02", Some(10.0), None),
+            ("N/A", Some(10.0), None),
+            ("00:00:05.00", None, None),
+            ("00:00:05.00", Some(0.0), None),
+        ] {
+            assert_eq!(Log::new(duration).percent(time), percent, "{time}");
+        }
+    }
+
+    #[test]
+    fn errors_are_kept_and_titles_are_not_taken_for_them() {
+        let mut log = Log::new(None);
+        for n in 0..30 {
+            log.keep(&LogLevel::Info, &format!("[info] line {n}"));
+        }
+        log.keep(&LogLevel::Error, "[info]     title: [error] not one");
+        assert!(log.errors.is_empty());
+        assert_eq!(log.said().lines().count(), LOG_TAIL_LINES);
+        log.keep(&LogLevel::Error, "[h264 @ 0x5] [error] broken\u{1b}[2J");
+        assert_eq!(log.said(), "[h264 @ 0x5] [error] broken[2J");
+    }
+}

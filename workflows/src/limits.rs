@@ -1,0 +1,75 @@
+//! Every bound of the media steps, in one place: unit last in the name, the reason, and what
+//! happens beyond it.
+
+use std::time::Duration;
+
+/// Bytes that `media.fetch` takes unless told otherwise. Beyond it: `fetch.too_large`.
+pub const DEFAULT_FETCH_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Time that `media.fetch` takes unless told otherwise. Beyond it: `fetch.timeout`.
+pub const DEFAULT_FETCH_MS: u64 = 10 * 60 * 1_000;
+
+/// Redirects that are followed: enough for a shortener and a store. Beyond it: `fetch.redirects`.
+pub const MAX_REDIRECTS_COUNT: usize = 5;
+
+/// Time to reach a server. Beyond it the attempt fails with `fetch.connect` and may be retried.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Silence of a server in the middle of a file. Beyond it: `fetch.broken`, which may be retried.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Size of one piece that a local file is copied in.
+pub const COPY_PIECE_BYTES: usize = 1024 * 1024;
+
+/// Pixels of one picture: 8K is 33 million. Beyond it: `media.too_many_pixels`, before a decoder
+/// allocates for it.
+pub const MAX_PICTURE_PIXELS: u64 = 50_000_000;
+
+/// Pixels of one side of a picture, what H.264 can hold.
+pub const MAX_SIDE_PIXELS: usize = 16_384;
+
+/// Streams of one file. Beyond it: `media.too_many_streams`; each stream costs a decoder.
+pub const MAX_STREAMS_COUNT: usize = 32;
+
+/// Length of one file: a day. Beyond it: `media.too_long`.
+pub const MAX_DURATION_S: f64 = 24.0 * 3_600.0;
+
+/// Pictures a second: slow motion has 240. Beyond it: `media.too_many_frames`.
+pub const MAX_FRAMES_PER_SECOND: f64 = 300.0;
+
+/// Bytes at the start of a file that its kind is told from.
+pub const SNIFF_BYTES: usize = 1_024;
+
+/// Lines of ffmpeg's log that are kept for an error message.
+pub const LOG_TAIL_LINES: usize = 20;
+
+/// Size of an ASS file that is burned. Beyond it: `subtitles.not_ass`.
+pub const MAX_ASS_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Words of one transcript. Beyond it the input is refused; a day of speech has half of it.
+pub const MAX_WORDS_COUNT: usize = 400_000;
+
+/// Words on one line of a caption: more cannot be read at a glance.
+pub const MAX_WORDS_PER_LINE_COUNT: usize = 12;
+
+/// Characters on one line of a caption.
+pub const MAX_LINE_CHARS: usize = 200;
+
+/// Lines of one caption.
+pub const MAX_LINES_COUNT: usize = 3;
+
+/// Audio that is sent to the OpenAI API in one call; the service takes 25 MB. A larger file is
+/// compressed first, and refused with `speech.too_long` when that does not help.
+pub const MAX_OPENAI_AUDIO_BYTES: u64 = 24 * 1024 * 1024;
+
+/// Time for one call of the OpenAI API: an hour of speech takes a few minutes.
+pub const OPENAI_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// Share of the expected length that a written file must have. Below it: `verify.too_short`.
+pub const MIN_LENGTH_SHARE: f64 = 0.95;
+
+/// Sign of life of a step that waits for its turn.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+const _: () = assert!(MAX_REDIRECTS_COUNT > 0);
+const _: () = assert!(MIN_LENGTH_SHARE <= 1.0);

@@ -1,0 +1,343 @@
+//! What ffprobe says of a file, as later steps need it, and the limits that it must keep.
+
+use callsheet_actors::{StepError, StepResult};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{
+    MAX_DURATION_S, MAX_FRAMES_PER_SECOND, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, MAX_STREAMS_COUNT,
+};
+
+/// What is in a media file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Facts {
+    /// ffmpeg's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+    pub format: String,
+    /// Length in seconds, where the file says it.
+    pub duration_s: Option<f64>,
+    /// Size in bytes.
+    pub size: u64,
+    /// The streams in their order.
+    pub streams: Vec<Stream>,
+    /// Whether there are moving pictures.
+    pub has_video: bool,
+    /// Whether there is sound.
+    pub has_audio: bool,
+    /// Width of the picture as it is shown, in pixels.
+    pub width: Option<u32>,
+    /// Height of the picture as it is shown, in pixels.
+    pub height: Option<u32>,
+}
+
+/// One stream of a media file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Stream {
+    /// Its number in the file.
+    pub index: u32,
+    /// What it carries.
+    pub kind: StreamKind,
+    /// ffmpeg's name of its coding, such as `h264`.
+    pub codec: Option<String>,
+    /// Width of the picture as it is shown, in pixels.
+    pub width: Option<u32>,
+    /// Height of the picture as it is shown, in pixels.
+    pub height: Option<u32>,
+    /// Pictures a second.
+    pub fps: Option<f64>,
+    /// Samples of sound a second.
+    pub sample_rate: Option<u32>,
+    /// Channels of sound.
+    pub channels: Option<u32>,
+    /// Length in seconds, where the file says it.
+    pub duration_s: Option<f64>,
+    /// Its language, where the file says it.
+    pub language: Option<String>,
+}
+
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamKind {
+    /// Moving pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Subtitles.
+    Subtitle,
+    /// A picture that belongs to the file, such as a cover.
+    Picture,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl Facts {
+    /// Reads ffprobe's JSON.
+    ///
+    /// # Errors
+    /// `media.unreadable` when it is not what ffprobe prints; `media.no_streams` when there is
+    /// nothing in the file.
+    pub(crate) fn read(json: &str) -> StepResult<Self> {
+        let report: Report = serde_json::from_str(json).map_err(|error| {
+            StepError::fatal("media.unreadable", format!("cannot read ffprobe's answer: {error}"))
+        })?;
+        let streams: Vec<Stream> = report.streams.iter().map(RawStream::stream).collect();
+        if streams.is_empty() {
+            return Err(StepError::fatal("media.no_streams", "the file holds no stream"));
+        }
+        let longest = streams.iter().filter_map(|stream| stream.duration_s).reduce(f64::max);
+        let of_kind = |kind| streams.iter().find(move |stream| stream.kind == kind);
+        let video = of_kind(StreamKind::Video);
+        Ok(Self {
+            format: report.format.format_name,
+            duration_s: seconds(report.format.duration.as_deref()).or(longest),
+            size: report.format.size.and_then(|size| size.parse().ok()).unwrap_or(0),
+            has_video: video.is_some(),
+            has_audio: of_kind(StreamKind::Audio).is_some(),
+            width: video.and_then(|stream| stream.width),
+            height: video.and_then(|stream| stream.height),
+            streams,
+        })
+    }
+
+    /// Refuses what would cost too much to decode.
+    ///
+    /// # Errors
+    /// `media.too_many_streams`, `media.too_long`, `media.too_many_pixels`,
+    /// `media.too_many_frames`.
+    pub(crate) fn check(&self) -> StepResult<()> {
+        let refused = |code: &str, message: String| Err(StepError::fatal(code, message));
+        let count = self.streams.len();
+        if count > MAX_STREAMS_COUNT {
+            let message = format!("the file has {count} streams, over {MAX_STREAMS_COUNT}");
+            return refused("media.too_many_streams", message);
+        }
+        let duration = self.duration_s.unwrap_or(0.0);
+        if duration > MAX_DURATION_S {
+            let message = format!("the file lasts {duration:.0} s, over {MAX_DURATION_S:.0} s");
+            return refused("media.too_long", message);
+        }
+        for stream in &self.streams {
+            let (width, height) = (stream.width.unwrap_or(0), stream.height.unwrap_or(0));
+            let side = width.max(height) as usize;
+            if u64::from(width) * u64::from(height) > MAX_PICTURE_PIXELS || side > MAX_SIDE_PIXELS {
+                let message = format!("the picture has {width}x{height} pixels, too many");
+                return refused("media.too_many_pixels", message);
+            }
+            let fps = stream.fps.unwrap_or(0.0);
+            if stream.kind == StreamKind::Video && fps > MAX_FRAMES_PER_SECOND {
+                let message = format!("{fps:.0} pictures a second, over {MAX_FRAMES_PER_SECOND}");
+                return refused("media.too_many_frames", message);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first stream of a kind.
+    pub(crate) fn first(&self, kind: StreamKind) -> Option<&Stream> {
+        self.streams.iter().find(|stream| stream.kind == kind)
+    }
+
+    /// The first stream of sound.
+    ///
+    /// # Errors
+    /// `media.no_audio` when there is none.
+    pub(crate) fn audio(&self) -> StepResult<&Stream> {
+        self.first(StreamKind::Audio).ok_or_else(|| {
+            StepError::fatal("media.no_audio", "the file has no sound, so nothing can be heard")
+                .with_hint("use a file with an audio track")
+        })
+    }
+
+    /// The first stream of moving pictures.
+    ///
+    /// # Errors
+    /// `media.no_video` when there is none.
+    pub(crate) fn video(&self) -> StepResult<&Stream> {
+        self.first(StreamKind::Video).ok_or_else(|| {
+            StepError::fatal("media.no_video", "the file has no moving pictures").with_hint(
+                "use a file with a video track; for sound alone, take the subtitle files",
+            )
+        })
+    }
+}
+
+/// What ffprobe prints, as far as it is needed. Numbers come as text.
+#[derive(Deserialize)]
+struct Report {
+    #[serde(default)]
+    streams: Vec<RawStream>,
+    format: RawFormat,
+}
+
+#[derive(Deserialize)]
+struct RawFormat {
+    format_name: String,
+    duration: Option<String>,
+    size: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawStream {
+    index: u32,
+    codec_type: Option<String>,
+    codec_name: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    avg_frame_rate: Option<String>,
+    r_frame_rate: Option<String>,
+    sample_rate: Option<String>,
+    channels: Option<u32>,
+    duration: Option<String>,
+    #[serde(default)]
+    disposition: Disposition,
+    #[serde(default)]
+    tags: Tags,
+    #[serde(default)]
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Default, Deserialize)]
+struct Disposition {
+    #[serde(default)]
+    attached_pic: u8,
+}
+
+#[derive(Default, Deserialize)]
+struct Tags {
+    language: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SideData {
+    rotation: Option<f64>,
+}
+
+impl RawStream {
+    fn stream(&self) -> Stream {
+        let rotation = self.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
+        // Lying pictures are turned upright by every player, and by ffmpeg before any filter.
+        let upright = (rotation / 90.0).rem_euclid(2.0).round() as u8 != 1;
+        let turned = |a, b| if upright { a } else { b };
+        let rates = [&self.avg_frame_rate, &self.r_frame_rate];
+        Stream {
+            index: self.index,
+            kind: self.kind(),
+            codec: self.codec_name.clone(),
+            width: turned(self.width, self.height).filter(|side| *side > 0),
+            height: turned(self.height, self.width).filter(|side| *side > 0),
+            fps: rates.iter().find_map(|rate| ratio(rate.as_deref()?)),
+            sample_rate: self.sample_rate.as_ref().and_then(|rate| rate.parse().ok()),
+            channels: self.channels,
+            duration_s: seconds(self.duration.as_deref()),
+            language: self.tags.language.clone().filter(|language| language != "und"),
+        }
+    }
+
+    fn kind(&self) -> StreamKind {
+        match self.codec_type.as_deref() {
+            Some("video") if self.disposition.attached_pic == 1 => StreamKind::Picture,
+            Some("video") => StreamKind::Video,
+            Some("audio") => StreamKind::Audio,
+            Some("subtitle") => StreamKind::Subtitle,
+            _ => StreamKind::Other,
+        }
+    }
+}
+
+fn seconds(text: Option<&str>) -> Option<f64> {
+    text?.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
+}
+
+fn ratio(text: &str) -> Option<f64> {
+    let (above, below) = text.split_once('/')?;
+    let ratio = above.parse::<f64>().ok()? / below.parse::<f64>().ok()?;
+    (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn facts(streams: Value, duration: &str) -> Facts {
+        let format = json!({ "format_name": "mov,mp4", "duration": duration, "size": "1000" });
+        Facts::read(&json!({ "streams": streams, "format": format }).to_string()).unwrap()
+    }
+
+    fn video(width: u32, height: u32, rate: &str) -> Value {
+        json!({ "index": 0, "codec_type": "video", "codec_name": "h264", "width": width,
+            "height": height, "avg_frame_rate": rate, "r_frame_rate": "25/1" })
+    }
+
+    #[test]
+    fn what_ffprobe_prints_is_read() {
+        let sound = json!({ "index": 1, "codec_type": "audio", "codec_name": "aac", "channels": 2,
+            "sample_rate": "48000", "duration": "9.5", "tags": { "language": "eng" } });
+        let cover = json!({ "index": 2, "codec_type": "video", "codec_name": "mjpeg",
+            "width": 600, "height": 600, "disposition": { "attached_pic": 1 } });
+        let found = facts(json!([video(640, 360, "30000/1001"), sound, cover]), "10.25");
+        assert_eq!((found.duration_s, found.size), (Some(10.25), 1_000));
+        assert_eq!((found.width, found.height), (Some(640), Some(360)));
+        assert!(found.has_video && found.has_audio);
+        let kinds: Vec<_> = found.streams.iter().map(|stream| stream.kind).collect();
+        assert_eq!(kinds, [StreamKind::Video, StreamKind::Audio, StreamKind::Picture]);
+        assert!((found.streams[0].fps.unwrap() - 29.97).abs() < 0.01);
+        assert_eq!(found.streams[1].language.as_deref(), Some("eng"));
+        assert_eq!(found.streams[1].sample_rate, Some(48_000));
+    }
+
+    #[test]
+    fn lying_pictures_are_turned() {
+        for (rotation, expected) in [
+            (0.0, (1920, 1080)),
+            (-90.0, (1080, 1920)),
+            (90.0, (1080, 1920)),
+            (180.0, (1920, 1080)),
+        ] {
+            let mut stream = video(1920, 1080, "25/1");
+            stream["side_data_list"] = json!([{ "rotation": rotation }]);
+            let found = facts(json!([stream]), "1");
+            assert_eq!((found.width.unwrap(), found.height.unwrap()), expected, "{rotation}");
+        }
+    }
+
+    #[test]
+    fn a_cover_is_no_video_and_unknown_lengths_stay_unknown() {
+        let cover = json!({ "index": 0, "codec_type": "video", "width": 6, "height": 6,
+            "disposition": { "attached_pic": 1 } });
+        let found = facts(json!([cover]), "N/A");
+        assert!(!found.has_video && !found.has_audio);
+        assert_eq!(found.duration_s, None);
+        assert_eq!(found.audio().unwrap_err().0.code, "media.no_audio");
+        assert_eq!(found.video().unwrap_err().0.code, "media.no_video");
+    }
+
+    #[test]
+    fn limits_are_held() {
+        for (streams, duration, code) in [
+            (json!([video(1920, 1080, "60/1")]), "10", None),
+            (json!([video(60_000, 60_000, "25/1")]), "10", Some("media.too_many_pixels")),
+            (json!([video(20_000, 2, "25/1")]), "10", Some("media.too_many_pixels")),
+            (json!([video(64, 64, "1000000000/1")]), "10", Some("media.too_many_frames")),
+            (json!([video(64, 64, "25/1")]), "315360000", Some("media.too_long")),
+            (json!(vec![video(64, 64, "25/1"); 1_000]), "10", Some("media.too_many_streams")),
+        ] {
+            let found = facts(streams, duration).check().err().map(|error| error.0.code);
+            assert_eq!(found.as_deref(), code);
+        }
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused() {
+        for (text, code) in [
+            ("", "media.unreadable"),
+            ("{}", "media.unreadable"),
+            (r#"{"streams":[],"format":{"format_name":"mov"}}"#, "media.no_streams"),
+        ] {
+            assert_eq!(Facts::read(text).unwrap_err().0.code, code, "{text}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Media files: what they are, what is in them, and whether a written one is whole.
+
+mod audio;
+mod container;
+mod facts;
+mod open;
+mod probe;
+mod verify;
+
+pub use audio::{ExtractAudio, Extracted, Media};
+pub(crate) use container::{Container, FORMAT_WHITELIST};
+pub use facts::{Facts, Stream, StreamKind};
+pub(crate) use open::{OpenMedia, input_args, with_install_hint};
+pub use probe::Probe;
+pub use verify::{Verified, Verify, Written};

@@ -1,0 +1,95 @@
+//! The one way to a media file: its kind told from its bytes, its limits checked, and the arguments
+//! that keep ffmpeg from opening anything else.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use callsheet_actors::{StepContext, StepError, StepResult};
+use callsheet_storage::Artifact;
+
+use super::{Container, FORMAT_WHITELIST, Facts};
+use crate::tools::{FFPROBE, install_hint};
+
+/// A media file that may be opened.
+pub(crate) struct OpenMedia {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What is in it.
+    pub(crate) facts: Facts,
+}
+
+impl OpenMedia {
+    /// Opens an artifact as media.
+    ///
+    /// # Errors
+    /// `media.*` when it is no media, damaged or beyond a limit.
+    pub(crate) async fn open(artifact: &Artifact, context: &StepContext) -> StepResult<Self> {
+        let path = std::path::absolute(context.open(artifact).await?)?;
+        Container::of_media(&path)?;
+        let facts = probe(&path, context).await?;
+        facts.check()?;
+        Ok(Self { path, facts })
+    }
+}
+
+/// The arguments that name an input: no protocol but files, no format but sound and pictures, and
+/// never a name that could mean anything but a path.
+pub(crate) fn input_args(path: &Path) -> Vec<OsString> {
+    let mut name = OsString::from("file:");
+    name.push(path);
+    let mut args: Vec<OsString> =
+        ["-protocol_whitelist", "file", "-format_whitelist", FORMAT_WHITELIST, "-i"]
+            .map(OsString::from)
+            .into();
+    args.push(name);
+    args
+}
+
+async fn probe(path: &Path, context: &StepContext) -> StepResult<Facts> {
+    let finished = context
+        .command(FFPROBE)
+        .args(["-v", "error", "-print_format", "json", "-show_format", "-show_streams"])
+        .args(input_args(path))
+        .keep_stdout()
+        .run()
+        .await;
+    match finished {
+        Ok(finished) => Facts::read(&finished.stdout),
+        Err(StepError(failure)) if failure.code == "process.exit" => {
+            let said = failure.message.lines().last().unwrap_or_default();
+            let said = said.rsplit_once(": ").map_or(said, |(_, reason)| reason);
+            Err(StepError::fatal("media.unreadable", format!("the file cannot be read: {said}"))
+                .with_hint("the file may be damaged or cut off; try to play it"))
+        }
+        Err(error) => Err(with_install_hint(error, FFPROBE)),
+    }
+}
+
+/// A program that is not there is named with what brings it.
+pub(crate) fn with_install_hint(error: StepError, program: &str) -> StepError {
+    match install_hint(program) {
+        Some(hint) if error.0.code == "process.not_found" => error.with_hint(hint),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_cannot_be_options_or_protocols() {
+        for path in ["/data/ab/abcdef", "/data/concat:a|b", "/data/-i"] {
+            let args = input_args(Path::new(path));
+            let protocols = args.iter().position(|arg| arg == "-protocol_whitelist").unwrap();
+            let formats = args.iter().position(|arg| arg == "-format_whitelist").unwrap();
+            assert_eq!(args[protocols + 1], "file");
+            for format in ["hls", "concat", "dash", "image2", "lavfi", "sdp"] {
+                let allowed = args[formats + 1].to_str().unwrap();
+                assert!(!allowed.split(',').any(|name| name == format), "{format}");
+            }
+            assert_eq!(args.last().unwrap().to_str().unwrap(), format!("file:{path}"));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Transcription by OpenAI, or a service that speaks like it.
+//!
+//! One attempt is one call: the client's hidden retries are off, since the engine records and
+//! spaces its own. Every call carries the attempt's idempotency key.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use async_openai::Client;
+use async_openai::config::OpenAIConfig;
+use async_openai::error::{ApiErrorResponse, OpenAIError};
+use async_openai::middleware::ReqwestService;
+use async_openai::traits::RequestOptionsBuilder;
+use async_openai::types::audio::{
+    AudioInput, AudioResponseFormat, CreateTranscriptionRequest, TimestampGranularity,
+};
+use callsheet_actors::{StepContext, StepError, StepResult};
+use serde::Deserialize;
+
+use super::transcript::{Provider, Transcript};
+use crate::ffmpeg::Run;
+use crate::limits::{CONNECT_TIMEOUT, MAX_OPENAI_AUDIO_BYTES, OPENAI_TIMEOUT};
+use crate::media::input_args;
+use crate::options::OpenAi;
+use crate::slots::Slots;
+use crate::subtitles::Word;
+use crate::wav::Wav;
+
+/// A transcription service.
+pub(super) struct Service {
+    access: OpenAi,
+    slots: Slots,
+    client: OnceLock<Client<OpenAIConfig>>,
+}
+
+/// The answer, as little of it as is needed: services differ in the rest.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    text: String,
+    language: Option<String>,
+    words: Option<Vec<AnswerWord>>,
+}
+
+#[derive(Deserialize)]
+struct AnswerWord {
+    word: String,
+    start: f64,
+    end: f64,
+}
+
+impl Service {
+    pub(super) fn new(access: OpenAi, slots: Slots) -> Self {
+        Self { access, slots, client: OnceLock::new() }
+    }
+
+    /// Transcribes a WAV file.
+    ///
+    /// # Errors
+    /// `speech.provider_*` when the service refuses or fails, `speech.too_long` when it cannot take
+    /// so much.
+    pub(super) async fn transcribe(
+        &self,
+        audio: &Path,
+        language: Option<&str>,
+        model: Option<&str>,
+        context: &StepContext,
+    ) -> StepResult<Transcript> {
+        let model = model.unwrap_or(&self.access.model);
+        let file = self.small_enough(audio, context).await?;
+        context.progress(0.0, format!("sent to `{model}`"));
+        let request = CreateTranscriptionRequest {
+            file: AudioInput::from(file),
+            model: model.to_owned(),
+            language: language.map(ToOwned::to_owned),
+            response_format: Some(AudioResponseFormat::VerboseJson),
+            timestamp_granularities: Some(vec![TimestampGranularity::Word]),
+            ..CreateTranscriptionRequest::default()
+        };
+        let audio = self.client()?.audio();
+        let call = audio
+            .transcription()
+            .header("Idempotency-Key", context.idempotency_key())
+            .map_err(|error| self.classify(error))?;
+        let body = call.create_raw(request).await.map_err(|error| self.classify(error))?;
+        read_answer(&body, language, model)
+    }
+
+    /// The file to send: named so that its kind is known, and compressed when it is too large.
+    async fn small_enough(&self, audio: &Path, context: &StepContext) -> StepResult<PathBuf> {
+        let audio = std::path::absolute(audio)?;
+        let work = std::path::absolute(context.work_dir()?)?;
+        let wav = Wav::of_file(&audio)?;
+        if std::fs::metadata(&audio)?.len() <= MAX_OPENAI_AUDIO_BYTES {
+            let named = work.join("audio.wav");
+            std::os::unix::fs::symlink(&audio, &named)?;
+            return Ok(named);
+        }
+        let to = work.join("audio.mp3");
+        Run::new(context, Some(wav.duration_s()))
+            .args(input_args(&audio))
+            .args(["-vn", "-map_metadata", "-1", "-c:a", "libmp3lame", "-b:a", "32k", "-f", "mp3"])
+            .output(&to)
+            .run(&self.slots)
+            .await?;
+        let size = std::fs::metadata(&to)?.len();
+        if size <= MAX_OPENAI_AUDIO_BYTES {
+            return Ok(to);
+        }
+        let minutes = wav.duration_s() / 60.0;
+        let message = format!("{minutes:.0} minutes of speech are too much for one call");
+        Err(StepError::fatal("speech.too_long", message)
+            .with_hint("cut the media into parts, or use the provider `pocketsphinx`"))
+    }
+
+    fn client(&self) -> StepResult<&Client<OpenAIConfig>> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let key = &self.access.api_key;
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "the OpenAI key holds characters that no key has";
+            return Err(StepError::fatal("speech.no_key", message)
+                .with_hint("check `OPENAI_API_KEY`: no blanks, no quotes, one line"));
+        }
+        crate::tls::install();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(OPENAI_TIMEOUT)
+            .build()
+            .map_err(|error| StepError::fatal("speech.client", error.to_string()))?;
+        let config =
+            OpenAIConfig::new().with_api_key(key.clone()).with_api_base(&self.access.base_url);
+        // A bare service in place of the default one, which tries three times more in silence.
+        let service = ReqwestService::new(http.clone());
+        let client = Client::build(http, config).with_http_service(service);
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// What an error means: whether another attempt may help. The key is in no message.
+    fn classify(&self, error: OpenAIError) -> StepError {
+        let StepError(mut failure) = match error {
+            OpenAIError::ApiError(answer) => refused(&answer),
+            OpenAIError::Reqwest(error) => unreachable_service(error),
+            // An answer that is no JSON comes from something in between, such as a proxy.
+            OpenAIError::JSONDeserialize(_, body) => {
+                let body: String = body.chars().take(200).collect();
+                StepError::retryable("speech.provider_answer", format!("unexpected: {body}"))
+            }
+            other => StepError::fatal("speech.provider_request", other.to_string()),
+        };
+        failure.message = failure.message.replace(&self.access.api_key, "[key]");
+        StepError(failure)
+    }
+}
+
+fn refused(answer: &ApiErrorResponse) -> StepError {
+    let said: String = answer.api_error.message.chars().take(500).collect();
+    let message = format!("the service answered {}: {said}", answer.status_code);
+    let is = |code: &str| {
+        answer.api_error.code.as_deref() == Some(code)
+            || answer.api_error.r#type.as_deref() == Some(code)
+    };
+    match answer.status_code.as_u16() {
+        401 | 403 => StepError::fatal("speech.provider_key", message)
+            .with_hint("check `OPENAI_API_KEY` and what it may do"),
+        429 if is("insufficient_quota") => StepError::fatal("speech.provider_quota", message)
+            .with_hint("the account has no credit left"),
+        429 => StepError::retryable("speech.provider_busy", message),
+        408 | 409 | 425 | 500.. => StepError::retryable("speech.provider_failed", message),
+        _ => StepError::fatal("speech.provider_refused", message),
+    }
+}
+
+fn unreachable_service(error: reqwest::Error) -> StepError {
+    let error = error.without_url();
+    let code =
+        if error.is_timeout() { "speech.provider_timeout" } else { "speech.provider_unreachable" };
+    StepError::retryable(code, crate::fetch::causes(&error))
+}
+
+fn read_answer(body: &[u8], language: Option<&str>, model: &str) -> StepResult<Transcript> {
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+        let message = format!("the service's answer is not what was asked for: {error}");
+        StepError::retryable("speech.provider_answer", message)
+    })?;
+    let text = answer.text.trim().to_owned();
+    let Some(words) = answer.words.or_else(|| text.is_empty().then(Vec::new)) else {
+        let message = format!("the model `{model}` gave a text without the times of its words");
+        return Err(StepError::fatal("speech.no_word_times", message)
+            .with_hint("use a model that gives word times, such as `whisper-1`"));
+    };
+    let words = words.into_iter().map(|word| Word::new(word.word.trim(), word.start, word.end));
+    let mut words: Vec<Word> = words.filter(|word| !word.text.is_empty()).collect();
+    punctuate(&mut words, &text);
+    Ok(Transcript {
+        provider: Provider::OpenAi,
+        model: Some(model.to_owned()),
+        language: answer.language.or(language.map(ToOwned::to_owned)).unwrap_or_default(),
+        words,
+        text,
+        draft: false,
+    })
+}
+
+/// The service gives words bare and the text with its marks: puts the marks to the words, by which
+/// captions know where sentences end.
+fn punctuate(words: &mut [Word], text: &str) {
+    /// Parts of the text that a word may be behind, where the two are written differently.
+    const REACH: usize = 6;
+    let bare = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let mut parts: Vec<&str> = text.split_whitespace().collect();
+    for word in words {
+        let said = bare(&word.text);
+        let found =
+            parts.iter().take(REACH).position(|part| !said.is_empty() && bare(part) == said);
+        if let Some(n) = found {
+            word.text = parts[n].to_owned();
+            parts.drain(..=n);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(answer: &Value) -> Result<Transcript, String> {
+        read_answer(answer.to_string().as_bytes(), None, "m").map_err(|error| error.0.code)
+    }
+
+    #[test]
+    fn answers_are_read_leniently() {
+        let words = json!([{ "word": " Hello", "start": 0.1, "end": 0.5, "probability": 0.9 }]);
+        let transcript =
+            read(&json!({ "text": " Hello. ", "language": "english", "words": words })).unwrap();
+        assert_eq!(transcript.words, [Word::new("Hello.", 0.1, 0.5)]);
+        assert_eq!((transcript.text.as_str(), transcript.language.as_str()), ("Hello.", "english"));
+        for (answer, expected) in [
+            (json!({ "text": "", "words": [] }), Ok(0)),
+            (json!({ "text": "  " }), Ok(0)),
+            (json!({ "words": words }), Ok(1)),
+            (json!({ "text": "hello" }), Err("speech.no_word_times".to_owned())),
+            (
+                json!({ "text": "a", "words": [{ "word": "a" }] }),
+                Err("speech.provider_answer".into()),
+            ),
+            (json!([]), Err("speech.provider_answer".into())),
+        ] {
+            let found = read(&answer).map(|transcript| transcript.words.len());
+            assert_eq!(found, expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn marks_are_put_to_the_words() {
+        for (words, text, expected) in [
+            ("hello world", "Hello, world!", "Hello, world!"),
+            ("it's 5", "It's 5.", "It's 5."),
+            ("twenty one men", "21 men.", "twenty one men."),
+            ("a b", "", "a b"),
+            ("- a", "— A.", "- A."),
+            ("c", "far away from the next word is c.", "c"),
+        ] {
+            let mut words: Vec<Word> =
+                words.split(' ').map(|word| Word::new(word, 0.0, 1.0)).collect();
+            punctuate(&mut words, text);
+            let found: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+            assert_eq!(found.join(" "), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_from_what_may_pass() {
+        for (status, code, expected, retryable) in [
+            (400, None, "speech.provider_refused", false),
+            (401, Some("invalid_api_key"), "speech.provider_key", false),
+            (403, None, "speech.provider_key", false),
+            (404, Some("model_not_found"), "speech.provider_refused", false),
+            (408, None, "speech.provider_failed", true),
+            (413, None, "speech.provider_refused", false),
+            (429, Some("rate_limit_exceeded"), "speech.provider_busy", true),
+            (429, Some("insufficient_quota"), "speech.provider_quota", false),
+            (500, None, "speech.provider_failed", true),
+            (503, None, "speech.provider_failed", true),
+        ] {
+            let error = json!({ "message": "no", "code": code });
+            let answer = ApiErrorResponse {
+                status_code: reqwest::StatusCode::from_u16(status).unwrap(),
+                api_error: serde_json::from_value(error).unwrap(),
+            };
+            let StepError(failure) = refused(&answer);
+            assert_eq!(
+                (failure.code.as_str(), failure.retryable),
+                (expected, retryable),
+                "{status}"
+            );
+        }
+    }
+}

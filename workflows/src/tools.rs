@@ -1,0 +1,102 @@
+//! The programs that the media steps need, and where they come from.
+
+use std::path::{Path, PathBuf};
+
+/// The encoder.
+pub(crate) const FFMPEG: &str = "ffmpeg";
+
+/// The program that looks into media files.
+pub(crate) const FFPROBE: &str = "ffprobe";
+
+/// The offline recogniser.
+pub(crate) const POCKETSPHINX: &str = "pocketsphinx_continuous";
+
+/// A program or model that is not installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingTool {
+    /// What is missing.
+    pub program: &'static str,
+    /// The Debian package that brings it.
+    pub package: &'static str,
+    /// Which step kinds need it.
+    pub needed_for: &'static str,
+}
+
+impl MissingTool {
+    /// What to type to get it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        format!("apt-get install {}", self.package)
+    }
+}
+
+const TOOLS: [MissingTool; 3] = [
+    MissingTool {
+        program: FFMPEG,
+        package: "ffmpeg",
+        needed_for: "`media.extract_audio`, `ffmpeg.burn_subtitles`, `media.verify`",
+    },
+    MissingTool { program: FFPROBE, package: "ffmpeg", needed_for: "every media step" },
+    MissingTool {
+        program: POCKETSPHINX,
+        package: "pocketsphinx",
+        needed_for: "`speech.transcribe` without an OpenAI key",
+    },
+];
+
+/// The model of the offline recogniser, which Debian packs apart from it.
+const MODEL: MissingTool = MissingTool {
+    program: "the en-us model of PocketSphinx",
+    package: "pocketsphinx-en-us",
+    needed_for: "`speech.transcribe` without an OpenAI key",
+};
+
+/// Where Debian puts the model.
+const MODEL_DIR: &str = "/usr/share/pocketsphinx/model/en-us/en-us";
+
+/// What of the programs that the media steps need is not installed.
+#[must_use]
+pub fn missing_tools() -> Vec<MissingTool> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    missing_in(&std::env::split_paths(&path).collect::<Vec<_>>(), Path::new(MODEL_DIR))
+}
+
+/// What to type to get the package of a program, if it is one of ours.
+pub(crate) fn install_hint(program: &str) -> Option<String> {
+    TOOLS.iter().find(|tool| tool.program == program).map(MissingTool::hint)
+}
+
+fn missing_in(directories: &[PathBuf], model: &Path) -> Vec<MissingTool> {
+    let installed = |tool: &MissingTool| directories.iter().any(|d| d.join(tool.program).is_file());
+    let mut missing: Vec<MissingTool> =
+        TOOLS.iter().filter(|tool| !installed(tool)).copied().collect();
+    // Without the recogniser of Debian the place of its model says nothing.
+    if !missing.iter().any(|tool| tool.program == POCKETSPHINX) && !model.is_dir() {
+        missing.push(MODEL);
+    }
+    missing
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_package() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = [directory.path().to_owned()];
+        let names = |missing: Vec<MissingTool>| -> Vec<&str> {
+            missing.into_iter().map(|tool| tool.program).collect()
+        };
+        assert_eq!(names(missing_in(&path, directory.path())), [FFMPEG, FFPROBE, POCKETSPHINX]);
+        for program in [FFMPEG, FFPROBE, POCKETSPHINX] {
+            std::fs::write(directory.path().join(program), "").unwrap();
+        }
+        assert!(missing_in(&path, directory.path()).is_empty());
+        let missing = missing_in(&path, Path::new("/nowhere"));
+        assert_eq!(missing[0].hint(), "apt-get install pocketsphinx-en-us");
+        assert_eq!(install_hint(FFPROBE).as_deref(), Some("apt-get install ffmpeg"));
+        assert_eq!(install_hint("sh"), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! `media.fetch` against a server that misbehaves, and against files of this machine.
+
+use std::time::Duration;
+
+use callsheet_workflows::MediaOptions;
+use serde_json::json;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::samples::Samples;
+use crate::support::{bytes, code, engine, offline, step};
+
+const KIND: &str = "media.fetch";
+
+async fn serve(server: &MockServer, at: &str, answer: ResponseTemplate) {
+    Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_fetched_over_redirects_within_its_limit() {
+    let server = MockServer::start().await;
+    let film = b"\0\0\0\x20ftypisom and so on".to_vec();
+    serve(&server, "/film", ResponseTemplate::new(200).set_body_bytes(film.clone())).await;
+    serve(&server, "/moved", ResponseTemplate::new(302).insert_header("location", "/film")).await;
+    serve(&server, "/round", ResponseTemplate::new(302).insert_header("location", "/round")).await;
+    serve(&server, "/lost", ResponseTemplate::new(302)).await;
+    let to_file = ResponseTemplate::new(302).insert_header("location", "file:///etc/passwd");
+    serve(&server, "/file", to_file).await;
+    let engine = engine(&offline()).await;
+    let fetch = async |at: &str, max_bytes: u64| {
+        let source = format!("{}{at}", server.uri());
+        step(&engine, KIND, json!({ "source": source, "max_bytes": max_bytes })).await
+    };
+    let fetched = fetch("/moved", film.len() as u64).await.unwrap();
+    assert_eq!(bytes(&engine, &fetched["file"]), film);
+    assert_eq!(fetched["file"]["name"], "source.mp4");
+    assert_eq!(fetched["file"]["media_type"], "video/mp4");
+    for (at, max_bytes, expected) in [
+        ("/film", film.len() as u64 - 1, "fetch.too_large"),
+        ("/round", 100, "fetch.redirects"),
+        ("/lost", 100, "fetch.redirects"),
+        ("/file", 100, "fetch.scheme"),
+        ("/none", 100, "fetch.status"),
+    ] {
+        assert_eq!(code(fetch(at, max_bytes).await), expected, "{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_may_pass_is_retryable() {
+    let server = MockServer::start().await;
+    for status in [404, 403, 500, 503, 429] {
+        serve(&server, &format!("/{status}"), ResponseTemplate::new(status)).await;
+    }
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(30));
+    serve(&server, "/slow", slow).await;
+    let engine = engine(&offline()).await;
+    for (at, expected, retryable) in [
+        ("/404?key=canary", "fetch.status", false),
+        ("/403", "fetch.status", false),
+        ("/500", "fetch.status", true),
+        ("/503", "fetch.status", true),
+        ("/429", "fetch.status", true),
+        ("/slow", "fetch.timeout", true),
+    ] {
+        let with = json!({ "source": format!("{}{at}", server.uri()), "timeout": "1s" });
+        let failure = step(&engine, KIND, with).await.unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.retryable), (expected, retryable), "{at}");
+        assert!(!failure.to_string().contains("canary"), "{failure}");
+    }
+    // Nobody listens there.
+    let with = json!({ "source": "http://127.0.0.1:9/" });
+    let failure = step(&engine, KIND, with).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.connect", true));
+}
+
+/// A server may say less than it sends, or nothing of the length at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_whatever_the_server_says() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = [
+        // Chunks without end.
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "400\r\n", true),
+        // A body that ends too early.
+        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", "short", false),
+    ];
+    tokio::spawn(async move {
+        for (head, piece, endless) in answers {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            let _ = socket.write_all(head.as_bytes()).await;
+            let _ = socket.write_all(piece.as_bytes()).await;
+            while endless {
+                let mut chunk = vec![b'x'; 1024];
+                chunk.extend(b"\r\n400\r\n");
+                if socket.write_all(&chunk).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let engine = engine(&offline()).await;
+    let with = json!({ "source": format!("http://{address}/"), "max_bytes": "1MiB" });
+    assert_eq!(code(step(&engine, KIND, with.clone()).await), "fetch.too_large");
+    let failure = step(&engine, KIND, with).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.broken", true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_told_otherwise_takes_public_addresses_only() {
+    let server = MockServer::start().await;
+    serve(&server, "/film", ResponseTemplate::new(200).set_body_string("secret")).await;
+    let port = server.address().port();
+    let samples = Samples::new();
+    let file = samples.write("film.mp4", "secret");
+    let engine = engine(&MediaOptions { openai: None, ..MediaOptions::default() }).await;
+    for (source, expected) in [
+        (format!("http://127.0.0.1:{port}/film"), "fetch.private_address"),
+        (format!("http://localhost:{port}/film"), "fetch.private_address"),
+        (format!("http://[::1]:{port}/film"), "fetch.private_address"),
+        (format!("http://[::ffff:7f00:1]:{port}/film"), "fetch.private_address"),
+        (format!("http://2130706433:{port}/film"), "fetch.private_address"),
+        ("http://169.254.169.254/latest/meta-data/".to_owned(), "fetch.private_address"),
+        (file.to_str().unwrap().to_owned(), "fetch.local_path"),
+        ("film.mp4".to_owned(), "fetch.local_path"),
+        (format!("file://{}", file.display()), "fetch.scheme"),
+        (String::new(), "fetch.local_path"),
+    ] {
+        let failure = step(&engine, KIND, json!({ "source": source })).await.unwrap_err();
+        assert_eq!(failure.code, expected, "{source}");
+        assert!(!failure.retryable, "{source}");
+    }
+    assert!(server.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_this_machine_are_copied_and_kept() {
+    let samples = Samples::new();
+    let file = samples.write("ä film.wav", b"RIFF\0\0\0\0WAVEfmt ");
+    let engine = engine(&offline()).await;
+    let fetched = step(&engine, KIND, json!({ "source": file })).await.unwrap();
+    assert_eq!(fetched["file"]["name"], "source.wav");
+    assert!(file.exists());
+    std::os::unix::fs::symlink("/dev/zero", samples.path("zero.mp4")).unwrap();
+    for (source, expected) in [
+        (samples.path("none.mp4"), "fetch.not_found"),
+        (samples.path("."), "fetch.not_a_file"),
+        (samples.path("zero.mp4"), "fetch.not_a_file"),
+    ] {
+        assert_eq!(code(step(&engine, KIND, json!({ "source": source })).await), expected);
+    }
+    let with = json!({ "source": file, "max_bytes": 4 });
+    assert_eq!(code(step(&engine, KIND, with).await), "fetch.too_large");
+}

@@ -1,0 +1,125 @@
+//! Files that want ffmpeg to read other files. Next to each lies a film that nobody may read.
+
+use std::path::{Path, PathBuf};
+
+use callsheet_actors::Engine;
+use serde_json::json;
+
+use crate::samples::Samples;
+use crate::support::{artifact, code, engine, offline, run, step, stored};
+
+/// Scripts that ffmpeg follows when it is let, whatever they are called. `CANARY` is the film.
+const SCRIPTS: [(&str, &str); 5] = [
+    (
+        "an HLS playlist",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://CANARY\n#EXT-X-ENDLIST\n",
+    ),
+    ("an HLS playlist", "#EXTM3U\n#EXTINF:2,\nconcat:CANARY\n#EXT-X-ENDLIST\n"),
+    ("an ffconcat script", "ffconcat version 1.0\nfile canary.mp4\n"),
+    ("a text file", "file canary.mp4\n"),
+    ("an XML document", "<?xml version=\"1.0\"?><MPD><BaseURL>file://CANARY</BaseURL></MPD>"),
+];
+
+fn canary(samples: &Samples) -> PathBuf {
+    samples.ffmpeg("-f lavfi -i testsrc2=size=64x64:duration=2", "canary.mp4")
+}
+
+fn script(text: &str, canary: &Path) -> String {
+    text.replace("CANARY", canary.to_str().unwrap())
+}
+
+/// When a file was last read. The samples lie on a file system that may not keep it, so the tests
+/// also look at what came out.
+fn is_refused(engine: &Engine, failure: &callsheet_engine::Failure, looks_like: &str) {
+    assert_eq!(failure.code, "media.not_allowed");
+    assert!(failure.message.contains(looks_like), "{}", failure.message);
+    assert!(!failure.retryable && failure.hint.is_some());
+    assert!(engine.health().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_is_called_a_video_is_refused_by_the_workflow() {
+    let samples = Samples::new();
+    let canary = canary(&samples);
+    let engine = engine(&offline()).await;
+    for (looks_like, text) in SCRIPTS {
+        let upload = samples.write("upload.mp4", script(text, &canary));
+        let failure = run(&engine, "caption", json!({ "video": upload })).await.unwrap_err();
+        is_refused(&engine, &failure, looks_like);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_step_opens_a_script() {
+    let samples = Samples::new();
+    let canary = canary(&samples);
+    let engine = engine(&offline()).await;
+    let ass = artifact(&engine, b"[Script Info]\n", "captions.ass");
+    for (looks_like, text) in SCRIPTS {
+        let upload = artifact(&engine, script(text, &canary).as_bytes(), "upload.mp4");
+        for (kind, with) in [
+            ("media.probe", json!({ "media": upload })),
+            ("media.extract_audio", json!({ "media": upload })),
+            ("media.verify", json!({ "media": upload })),
+            ("ffmpeg.burn_subtitles", json!({ "video": upload, "subtitles": ass })),
+        ] {
+            let failure = step(&engine, kind, with).await.unwrap_err();
+            is_refused(&engine, &failure, looks_like);
+        }
+    }
+}
+
+/// The second wall: what passes for a film by its first bytes is still opened as a film only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_behind_the_head_of_a_film_is_not_followed() {
+    let samples = Samples::new();
+    let canary = canary(&samples);
+    let engine = engine(&offline()).await;
+    for (_, text) in SCRIPTS {
+        for head in [&b"\0\0\0\x20ftypisom"[..], b"ID3\x04", b"OggS", b"\x1A\x45\xDF\xA3"] {
+            let mut bytes = head.to_vec();
+            bytes.extend(script(text, &canary).as_bytes());
+            let upload = artifact(&engine, &bytes, "upload.mp4");
+            let failed = code(step(&engine, "media.probe", json!({ "media": upload })).await);
+            assert!(matches!(failed.as_str(), "media.unreadable" | "media.no_streams"), "{failed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captions_are_no_way_into_the_filter_graph() {
+    let samples = Samples::new();
+    let film = samples.ffmpeg("-f lavfi -i testsrc2=size=64x64:duration=1", "film.mp4");
+    let engine = engine(&offline()).await;
+    let words: Vec<_> =
+        ["a'[o];movie=canary.mp4[m];[o][m]overlay", "{\\p1}m 0 0", "%{pts}:x=0", "\\N"]
+            .iter()
+            .enumerate()
+            .map(|(n, text)| json!({ "text": text, "start_s": n as f64 / 4.0, "end_s": 1.0 }))
+            .collect();
+    let composed = step(&engine, "subtitles.compose", json!({ "words": words })).await.unwrap();
+    let with = json!({ "video": stored(&engine, &film), "subtitles": composed["ass"] });
+    let burned = step(&engine, "ffmpeg.burn_subtitles", with).await.unwrap();
+    assert_eq!(burned["audio"], "none");
+    let fonts = artifact(&engine, b"[Script Info]\n[Fonts]\nfontname: x.ttf\n", "captions.ass");
+    let with = json!({ "video": stored(&engine, &film), "subtitles": fonts });
+    assert_eq!(code(step(&engine, "ffmpeg.burn_subtitles", with).await), "subtitles.not_ass");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_that_costs_too_much_is_refused_before_it_is_decoded() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let many = "-f lavfi -i testsrc2=size=16x16:duration=0.2 ".to_owned() + &"-map 0:v ".repeat(40);
+    let streams = samples.ffmpeg(&many, "many.mkv");
+    let failed = step(&engine, "media.probe", json!({ "media": stored(&engine, &streams) })).await;
+    assert_eq!(code(failed), "media.too_many_streams");
+    // A head that says 60000 x 60000 pixels, in a film of 16 x 16.
+    let small = samples.ffmpeg("-f lavfi -i testsrc2=size=16x16:duration=0.2 -c:v mpeg4", "s.mp4");
+    let mut bytes = std::fs::read(small).unwrap();
+    let at = bytes.windows(4).position(|four| four == b"mp4v").unwrap() + 4 + 24;
+    bytes[at..at + 4].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
+    let bomb = artifact(&engine, &bytes, "bomb.mp4");
+    let failed = code(step(&engine, "media.probe", json!({ "media": bomb })).await);
+    assert!(matches!(failed.as_str(), "media.too_many_pixels" | "media.unreadable"), "{failed}");
+}

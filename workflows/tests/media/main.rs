@@ -1,0 +1,12 @@
+//! The media steps at work: real programs, real files, a real engine in memory.
+//!
+//! They need ffmpeg, flite and PocketSphinx; `scripts/setup` installs them.
+#![allow(clippy::unwrap_used)]
+
+mod caption;
+mod fetching;
+mod hostile;
+mod openai;
+mod samples;
+mod steps;
+mod support;
