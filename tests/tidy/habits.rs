@@ -68,8 +68,8 @@ pub(crate) fn panics(sources: &[Source]) -> Vec<Offence> {
     offences
 }
 
-/// Whether the call whose arguments begin at `at` hands on a `Result`: then it is a method that only
-/// has the name of the one that panics.
+/// Whether the call whose arguments begin at `at` hands on a `Result`: then it is a method that
+/// only has the name of the one that panics.
 fn is_own_method(source: &Source, at: usize) -> bool {
     let mut depth = 1_usize;
     let end = source.scan.code[at..].find(|c| {
