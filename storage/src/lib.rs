@@ -4,6 +4,7 @@
 //! [`conformance`] checks. [`ArtifactStore`] keeps the files that steps make.
 
 pub mod conformance;
+pub mod failpoints;
 pub mod limits;
 
 mod artifacts;

@@ -1,8 +1,10 @@
 //! Promises of stores that outlive their process.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 
 use super::races::at_once;
 use super::world::{
@@ -12,7 +14,7 @@ use crate::store::{Created, JobStatus, ListQuery, Store};
 
 /// A store that can be closed and opened again in its place.
 pub struct Reopening<'a, S> {
-    open: Box<dyn Fn() -> Pin<Box<dyn Future<Output = Arc<S>> + 'a>> + 'a>,
+    open: Box<dyn Fn() -> LocalBoxFuture<'a, Arc<S>> + 'a>,
 }
 
 impl<'a, S: Store> Reopening<'a, S> {
@@ -21,7 +23,7 @@ impl<'a, S: Store> Reopening<'a, S> {
     where
         Fut: Future<Output = Arc<S>> + 'a,
     {
-        Self { open: Box::new(move || Box::pin(open())) }
+        Self { open: Box::new(move || open().boxed_local()) }
     }
 
     async fn open(&self) -> Arc<S> {

@@ -322,3 +322,405 @@ impl Batch {
         self.answers.push(Box::new(move || drop(reply.send(answer))));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use callsheet_engine::{Event, Timestamp};
+
+    use super::super::codec::{HeadBody, RecordBody};
+    use super::super::medium::Answer;
+    use super::super::view::View;
+    use super::*;
+    use crate::artifacts::ArtifactStore;
+    use crate::store::{Commit, JobHead, JobStatus};
+
+    /// What happens at a step of the double.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        Error,
+        Panic,
+    }
+
+    /// A medium that keeps its log, looks around at every step, and fails on demand.
+    struct Double {
+        db: sled::Db,
+        steps: Arc<Mutex<Vec<String>>>,
+        observe: Box<dyn FnMut() -> String + Send>,
+        fault: Option<(&'static str, Fault)>,
+        room: Room,
+    }
+
+    impl Double {
+        fn step(&mut self, name: &'static str) -> Answer<()> {
+            let seen = (self.observe)();
+            self.steps.lock().unwrap().push(format!("{name}{seen}"));
+            match self.fault {
+                Some((at, Fault::Error)) if at == name => Err(format!("{name} failed")),
+                Some((at, Fault::Panic)) if at == name => panic!("{name} panicked in a test"),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    impl Medium for Double {
+        fn get(&self, key: &[u8]) -> Answer<Option<IVec>> {
+            Ok(self.db.get(key).unwrap())
+        }
+
+        fn last_sequence(&self, job: JobId) -> Answer<Option<u64>> {
+            let last = self.db.range(keys::records(job, 0)).next_back();
+            Ok(last.and_then(|entry| keys::sequence_of(&entry.unwrap().0)))
+        }
+
+        fn apply(&mut self, changes: &Changes) -> Answer<()> {
+            for (key, change) in changes {
+                match change {
+                    Some(value) => self.db.insert(key, value.as_slice()).unwrap(),
+                    None => self.db.remove(key).unwrap(),
+                };
+            }
+            let records = changes.keys().filter(|key| keys::sequence_of(key).is_some()).count();
+            self.step("apply")?;
+            self.steps.lock().unwrap().push(format!("records: {records}"));
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Answer<()> {
+            self.step("flush")
+        }
+
+        fn sync(&mut self) -> Answer<()> {
+            self.step("sync")
+        }
+
+        fn note_tip(&mut self, _: Tip) -> Answer<()> {
+            self.step("tip")
+        }
+
+        fn room(&mut self) -> Room {
+            self.room
+        }
+    }
+
+    struct World {
+        _root: tempfile::TempDir,
+        codec: Codec,
+        shared: Arc<Shared>,
+        steps: Arc<Mutex<Vec<String>>>,
+        double: Option<Double>,
+        queue: mpsc::Sender<Request>,
+        requests: Option<mpsc::Receiver<Request>>,
+    }
+
+    type Waiting<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+    impl World {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let codec = Codec::new(ArtifactStore::open(root.path()).unwrap());
+            let db = sled::Config::new().temporary(true).open().unwrap();
+            let shared = Arc::new(Shared::new(View::new(db.clone())));
+            let steps = Arc::<Mutex<Vec<String>>>::default();
+            let (queue, requests) = mpsc::channel(4_096);
+            let double = Double {
+                db,
+                steps: Arc::clone(&steps),
+                observe: Box::new(String::new),
+                fault: None,
+                room: Room::Plenty,
+            };
+            let (double, requests) = (Some(double), Some(requests));
+            Self { _root: root, codec, shared, steps, double, queue, requests }
+        }
+
+        fn double(&mut self) -> &mut Double {
+            self.double.as_mut().unwrap()
+        }
+
+        /// Serves all that was asked, on this thread, and keeps the writer's medium.
+        fn serve(&mut self) {
+            let (queue, next) = mpsc::channel(4_096);
+            drop(std::mem::replace(&mut self.queue, queue));
+            let requests = self.requests.replace(next).unwrap();
+            let double = self.double.take().unwrap();
+            let writer = Writer::new(double, Arc::clone(&self.shared), self.codec.clone(), 1);
+            self.double = Some(writer.run(requests));
+        }
+
+        fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Waiting<T> {
+            let (reply, answer) = oneshot::channel();
+            assert!(self.queue.try_send(request(reply)).is_ok(), "the queue has room");
+            answer
+        }
+
+        fn create(&self, n: u8) -> Waiting<Created> {
+            self.create_with(n, None)
+        }
+
+        fn create_with(&self, n: u8, key: Option<(&str, &str)>) -> Waiting<Created> {
+            let (job, codec) = (id(n), &self.codec);
+            let idempotency = key.map(|(key, request)| {
+                let key = keys::idempotency(key);
+                let body = KeyBody { job, request: request.to_owned() };
+                let value = codec.encode_blocking(&key, &body).unwrap();
+                KeyValues { key, value, request: body.request }
+            });
+            let head = keys::head(keys::LIVE, job);
+            let values = NewValues {
+                job,
+                head_prefix: keys::LIVE,
+                head: codec.encode_blocking(&head, &HeadBody::new(head_of(n))).unwrap(),
+                record: record(codec, n, 0),
+                definition: None,
+                idempotency,
+            };
+            self.ask(|reply| Request::Create(Box::new(values), reply))
+        }
+
+        fn claim(&self, n: u8) -> Waiting<Grant> {
+            self.ask(|reply| Request::Claim(id(n), reply))
+        }
+
+        fn commit(&self, n: u8, epoch: u64, sequence: u64) -> Waiting<()> {
+            let commit = Commit { job: id(n), epoch, sequence, events: Vec::new(), head: None };
+            let values =
+                CommitValues { commit, record: record(&self.codec, n, sequence), head: None };
+            self.ask(|reply| Request::Commit(Box::new(values), reply))
+        }
+
+        fn steps(&self) -> Vec<String> {
+            std::mem::take(&mut *self.steps.lock().unwrap())
+        }
+    }
+
+    const EPOCH: u64 = 1 << 32;
+
+    fn id(n: u8) -> JobId {
+        JobId::from_bytes([n; 16])
+    }
+
+    fn head_of(n: u8) -> JobHead {
+        JobHead {
+            id: id(n),
+            workflow: callsheet_engine::WorkflowRef { name: "w".into(), digest: "d".into() },
+            status: JobStatus::Running,
+            submitted_at: Timestamp(0),
+            changed_at: Timestamp(0),
+            labels: Default::default(),
+        }
+    }
+
+    fn record(codec: &Codec, n: u8, sequence: u64) -> Vec<u8> {
+        let at = Timestamp(i64::try_from(sequence).unwrap());
+        let body = RecordBody { events: vec![Event::JobCancelled { at }] };
+        codec.encode_blocking(&keys::record(id(n), sequence), &body).unwrap()
+    }
+
+    // The order on which everything rests. Each step notes whether the caller has been answered,
+    // a subscriber told, and a reader shown the record; before the end of the sync none may be.
+    #[test]
+    fn nobody_hears_of_a_commit_before_it_is_durable() {
+        let mut world = World::new();
+        let created = world.create(1);
+        let claimed = world.claim(1);
+        world.serve();
+        assert_eq!(created.blocking_recv().unwrap(), Ok(Created::New));
+        assert_eq!(claimed.blocking_recv().unwrap(), Ok(Grant { epoch: EPOCH + 1, records: 1 }));
+        world.steps();
+
+        let again = world.claim(1);
+        let answer = Arc::new(Mutex::new(world.commit(1, EPOCH + 1, 1)));
+        let notices = Mutex::new(world.shared.notices.subscribe());
+        let (shared, waiting) = (Arc::clone(&world.shared), Arc::clone(&answer));
+        world.double().observe = Box::new(move || {
+            let answered = !waiting.lock().unwrap().is_empty();
+            let told = !notices.lock().unwrap().is_empty();
+            let key = keys::record(id(1), 1);
+            let shown = shared.view.read(|durable| durable.get(&key)).unwrap().is_some();
+            format!(": answered {answered}, told {told}, shown {shown}")
+        });
+        let mut notices = world.shared.notices.subscribe();
+        world.serve();
+        let nobody = |step: &str| format!("{step}: answered false, told false, shown false");
+        let mut expected = vec![nobody("apply"), "records: 1".to_owned()];
+        expected.extend(["flush", "sync", "tip"].map(nobody));
+        assert_eq!(world.steps(), expected, "applied, flushed, synced, and only then answered");
+        assert_eq!(answer.lock().unwrap().try_recv().unwrap(), Ok(()));
+        drop(again);
+        assert_eq!(notices.try_recv().unwrap(), CommitNotice { job: id(1), sequence: 1 });
+        let key = keys::record(id(1), 1);
+        assert!(world.shared.view.read(|durable| durable.get(&key)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_failure_is_final_and_nothing_is_tried_again() {
+        for at in ["apply", "flush", "sync", "tip"] {
+            for fault in [Fault::Error, Fault::Panic] {
+                let mut world = World::new();
+                let mut notices = world.shared.notices.subscribe();
+                world.double().fault = Some((at, fault));
+                let waiting = (world.create(1), world.create(2), world.claim(9));
+                world.serve();
+                // A dropped reply is what the caller turns into "outcome unknown".
+                assert!(waiting.0.blocking_recv().is_err(), "{at} {fault:?}");
+                assert!(waiting.1.blocking_recv().is_err(), "{at} {fault:?}");
+                assert!(waiting.2.blocking_recv().is_err(), "{at} {fault:?}");
+                let steps = world.steps();
+                let times = steps.iter().filter(|step| *step == at).count();
+                assert_eq!(times, 1, "{at} is not tried again: {steps:?}");
+                assert_eq!(steps.iter().rfind(|step| !step.starts_with("records")).unwrap(), at);
+                let health = world.shared.health().unwrap_err();
+                assert!(matches!(health, StoreError::Stopped(_)), "{health}");
+                assert_eq!(world.shared.health(), Err(health), "it stays so");
+                assert!(notices.try_recv().is_err(), "nobody is told");
+                let hidden = world.shared.view.read(|d| d.get(&keys::record(id(1), 0)));
+                assert_eq!(hidden.unwrap(), None, "nobody is shown");
+            }
+        }
+    }
+
+    #[test]
+    fn what_waits_behind_a_failure_is_not_written() {
+        let mut world = World::new();
+        world.double().fault = Some(("sync", Fault::Error));
+        let waiting: Vec<_> = (0..=255).map(|n| world.create(n)).collect();
+        let behind = world.create_with(7, Some(("late", "")));
+        world.serve();
+        assert!(waiting.into_iter().all(|answer| answer.blocking_recv().is_err()));
+        assert!(behind.blocking_recv().is_err());
+        let late = world.double().db.get(keys::idempotency("late")).unwrap();
+        assert_eq!(late, None, "the second batch never began");
+    }
+
+    #[test]
+    fn a_refused_commit_spoils_nothing() {
+        let mut world = World::new();
+        let mut answers = Vec::new();
+        for n in 1..=4 {
+            drop((world.create(n), world.claim(n)));
+        }
+        // All in one batch: epochs are given in the order of the claims.
+        answers.push(world.commit(1, EPOCH + 1, 1));
+        answers.push(world.commit(2, EPOCH + 9, 1));
+        answers.push(world.commit(3, EPOCH + 3, 2));
+        answers.push(world.commit(8, EPOCH, 1));
+        answers.push(world.commit(4, EPOCH + 4, 1));
+        answers.push(world.commit(4, EPOCH + 4, 2));
+        world.serve();
+        let answers: Vec<_> = answers.into_iter().map(|it| it.blocking_recv().unwrap()).collect();
+        let expected = [
+            Ok(()),
+            Err(StoreError::StaleEpoch { job: id(2), epoch: EPOCH + 9 }),
+            Err(StoreError::WrongSequence { job: id(3), expected: 1, got: 2 }),
+            Err(StoreError::UnknownJob(id(8))),
+            Ok(()),
+            Ok(()),
+        ];
+        assert_eq!(answers, expected);
+        assert_eq!(world.steps(), ["apply", "records: 7", "flush", "sync", "tip"]);
+    }
+
+    #[test]
+    fn an_owner_in_the_same_batch_makes_the_one_before_stale() {
+        let mut world = World::new();
+        drop(world.create(1));
+        let first = world.claim(1);
+        let before = world.commit(1, EPOCH + 1, 1);
+        let second = world.claim(1);
+        let zombie = world.commit(1, EPOCH + 1, 2);
+        let owner = world.commit(1, EPOCH + 2, 2);
+        world.serve();
+        assert_eq!(first.blocking_recv().unwrap().unwrap().records, 1);
+        assert_eq!(before.blocking_recv().unwrap(), Ok(()));
+        let grant = Grant { epoch: EPOCH + 2, records: 2 };
+        assert_eq!(second.blocking_recv().unwrap(), Ok(grant), "it sees what was before it");
+        assert!(matches!(zombie.blocking_recv().unwrap(), Err(StoreError::StaleEpoch { .. })));
+        assert_eq!(owner.blocking_recv().unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn one_key_in_one_batch_is_one_job() {
+        let mut world = World::new();
+        let first = world.create_with(1, Some(("key", "request")));
+        let same = world.create_with(2, Some(("key", "request")));
+        let other = world.create_with(3, Some(("key", "other")));
+        let twice = world.create(1);
+        world.serve();
+        assert_eq!(first.blocking_recv().unwrap(), Ok(Created::New));
+        assert_eq!(same.blocking_recv().unwrap(), Ok(Created::Existing(id(1))));
+        assert_eq!(other.blocking_recv().unwrap(), Ok(Created::Conflict(id(1))));
+        assert_eq!(twice.blocking_recv().unwrap(), Ok(Created::Existing(id(1))));
+        assert_eq!(world.steps()[1], "records: 1");
+    }
+
+    #[test]
+    fn batches_are_bounded_and_refusals_need_no_disk() {
+        let mut world = World::new();
+        drop((world.create(1), world.claim(1)));
+        let total = 2 * MAX_BATCH_COUNT as u64 + 10;
+        for sequence in 1..=total {
+            drop(world.commit(1, EPOCH + 1, sequence));
+        }
+        world.serve();
+        let records: Vec<_> =
+            world.steps().into_iter().filter(|step| step.starts_with("records")).collect();
+        // The claim takes a place in its batch too.
+        let expected = [MAX_BATCH_COUNT - 1, MAX_BATCH_COUNT, 12].map(|n| format!("records: {n}"));
+        assert_eq!(records, expected);
+
+        drop((world.commit(1, 3, 1), world.commit(9, 3, 1), world.claim(9)));
+        world.serve();
+        assert_eq!(world.steps(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn little_room_refuses_jobs_and_no_room_commits_too() {
+        let mut world = World::new();
+        drop((world.create(1), world.claim(1)));
+        world.serve();
+        let cases = [
+            (Room::Scarce, Err(StoreError::Full), Ok(())),
+            (Room::Full, Err(StoreError::Full), Err(StoreError::Full)),
+            (Room::Plenty, Ok(Created::New), Ok(())),
+        ];
+        let mut next = 1;
+        for (room, job, record) in cases {
+            world.double().room = room;
+            let claimed = world.claim(1);
+            // A writer starts its epochs anew: this one's first.
+            let (created, committed) = (world.create(2), world.commit(1, EPOCH + 1, next));
+            world.serve();
+            assert!(claimed.blocking_recv().unwrap().is_ok(), "claims need no room");
+            assert_eq!(created.blocking_recv().unwrap(), job, "{room:?}");
+            next += u64::from(record.is_ok());
+            assert_eq!(committed.blocking_recv().unwrap(), record, "{room:?}");
+        }
+        assert_eq!(world.shared.health(), Ok(()), "a full disk is no failure");
+    }
+
+    #[test]
+    fn close_serves_what_is_in_the_queue_and_ends() {
+        let mut world = World::new();
+        let before = world.create(1);
+        assert!(world.queue.try_send(Request::Close).is_ok());
+        let behind = world.create(2);
+        // The queue stays open: a caller that never comes back must not keep the writer alive.
+        let held = world.queue.clone();
+        world.serve();
+        assert_eq!(before.blocking_recv().unwrap(), Ok(Created::New));
+        assert_eq!(behind.blocking_recv().unwrap(), Ok(Created::New));
+        assert!(held.is_closed());
+    }
+
+    #[test]
+    fn a_caller_that_went_away_takes_nothing_back() {
+        let mut world = World::new();
+        drop(world.create(1));
+        world.serve();
+        let key = keys::record(id(1), 0);
+        assert!(world.shared.view.read(|durable| durable.get(&key)).unwrap().is_some());
+    }
+}
