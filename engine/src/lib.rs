@@ -14,6 +14,7 @@ mod decide;
 mod event;
 mod failure;
 mod fold;
+mod graph;
 mod ids;
 mod plan;
 mod state;

@@ -206,6 +206,8 @@ fn input_problem(misfit: Misfit) -> Problem {
     Problem::new(code, place.to_string(), misfit.message).with_hint(misfit.hint)
 }
 
+/// A job finds its frozen definition by this digest, over upgrades as well: so a field that is added
+/// to the definition has to be left out of its JSON where it is not used.
 fn digest(workflow: &Workflow) -> String {
     let value = serde_json::to_value(workflow)
         .expect("a workflow is JSON: its map keys are strings and its numbers were checked");
@@ -244,7 +246,11 @@ fn write_canonical(value: &Value, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::plan;
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::definition::{Step, parse};
+    use crate::testing::{permissive, plan};
 
     #[test]
     fn edges_come_from_needs_and_references() {
@@ -252,23 +258,143 @@ mod tests {
             "
 name: diamond
 steps:
-  - id: d
-    uses: k
-    needs: [b]
-    with: { x: '{{ steps.c[0].y }}' }
+  - { id: d, uses: k, needs: [b], with: { x: '{{ steps.c[0].y }}' } }
   - { id: b, uses: k, if: steps.a.ok }
   - { id: c, uses: k, for_each: '{{ steps.a.list }}', with: '{{ item }}' }
   - { id: a, uses: k }
+  - { id: e, uses: k, fallback: [{ uses: k, with: '{{ steps.b }}' }], for_each: steps.a }
 output: '{{ steps.d }}'
 ",
         );
-        let ids = |list: &[crate::StepIndex]| -> Vec<&str> {
+        let ids = |list: &[StepIndex]| -> Vec<&str> {
             list.iter().map(|index| plan.step(*index).id.as_str()).collect()
         };
         let step = |id: &str| plan.step(plan.index_of(id).unwrap());
         assert_eq!(ids(&step("d").needs), ["b", "c"]);
-        assert_eq!(ids(&step("a").dependents), ["b", "c"]);
-        assert_eq!(ids(&step("b").dependents), ["d"]);
+        assert_eq!(ids(&step("e").needs), ["b", "a"]);
+        assert_eq!(ids(&step("a").dependents), ["b", "c", "e"]);
+        assert_eq!(ids(&step("b").dependents), ["d", "e"]);
         assert!(step("a").needs.is_empty());
+        assert_eq!(plan.index_of("zzz"), None);
+        assert_eq!(plan.output().references().len(), 1);
+    }
+
+    #[test]
+    fn equal_definitions_have_equal_digests() {
+        let digest = |text: &str| plan(text).digest().to_owned();
+        let base = digest("name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] } }]");
+        let same = [
+            "{\"steps\":[{\"with\":{\"y\":[2,3],\"x\":1},\"uses\":\"k\",\"id\":\"a\"}],\"name\":\"n\"}",
+            "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] }, timeout: 1d, concurrency: 8 }]",
+        ];
+        for text in same {
+            assert_eq!(digest(text), base, "{text}");
+        }
+        let different = [
+            "name: m\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] } }]",
+            "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [3, 2] } }]",
+            "name: n\nsteps: [{ id: a, uses: k, with: { x: '1', y: [2, 3] } }]",
+            "name: n\nsteps: [{ id: a, uses: k, with: { x: 1.0, y: [2, 3] } }]",
+        ];
+        for text in different {
+            assert_ne!(digest(text), base, "{text}");
+        }
+        // Frozen definitions are found by their digest: this one may only change with the format.
+        assert_eq!(base, "84268469f690a04e1d139a56d553905ba814422db5a0f5b657951fd0c49aebec");
+    }
+
+    #[test]
+    fn a_stored_definition_compiles_without_its_kinds() {
+        let text = "name: n\nsteps: [{ id: a, uses: gone.since, with: { x: '{{ input.y }}' } }]";
+        let workflow = parse(text).unwrap();
+        let plan = Plan::build(workflow.clone(), &permissive(&workflow)).unwrap();
+        let stored = serde_json::to_vec(&workflow).unwrap();
+        let again = Plan::recompile(serde_json::from_slice(&stored).unwrap()).unwrap();
+        assert_eq!(again, plan);
+        assert!(Plan::build(workflow, &Catalog::default()).is_err());
+        let broken =
+            Workflow::new("n", vec![Step { needs: vec!["b".into()], ..Step::new("a", "k") }]);
+        assert!(Plan::recompile(broken).is_err());
+    }
+
+    const INPUT: &str = "
+name: n
+input:
+  type: object
+  required: [video]
+  additionalProperties: false
+  properties:
+    video: { type: string }
+    words_per_line: { type: integer, default: 3, minimum: 1, maximum: 12 }
+    style:
+      type: object
+      default: {}
+      properties: { color: { default: white }, size: { $ref: '#/$defs/size' } }
+  $defs:
+    size: { type: object, properties: { px: { default: 12 } } }
+steps: [{ id: a, uses: k }]
+";
+
+    #[test]
+    fn input_is_accepted_with_its_defaults() {
+        let plan = plan(INPUT);
+        let accepted = plan.accept_input(json!({ "video": "v", "style": { "size": {} } })).unwrap();
+        assert_eq!(
+            accepted,
+            json!({ "video": "v", "words_per_line": 3,
+                    "style": { "color": "white", "size": { "px": 12 } } })
+        );
+        let given = json!({ "video": "v", "words_per_line": 5, "style": { "color": "red" } });
+        assert_eq!(plan.accept_input(given.clone()).unwrap(), given);
+    }
+
+    #[test]
+    fn input_that_does_not_fit_is_refused_with_all_problems() {
+        let table = [
+            (
+                json!(null),
+                "the field `video` is missing [input.missing_field] at `input.video`\n  hint: add `video`",
+            ),
+            (json!({ "video": 3 }), "`3` is not of type `string` [input.invalid] at `input.video`"),
+            (
+                json!({ "video": "v", "words_per_line": 13 }),
+                "at `input.words_per_line`\n  hint: at most 12",
+            ),
+            (
+                json!({ "vidoe": "v" }),
+                "unknown field `vidoe` [input.unknown_field] at `input.vidoe`\n  hint: did you mean `video`?",
+            ),
+            (json!("v"), "`\"v\"` is not of type `object` [input.invalid] at `input`"),
+            (json!({ "video": "v".repeat(MAX_INPUT_BYTES) }), "[input.too_large] at `input`"),
+        ];
+        let plan = plan(INPUT);
+        for (input, expected) in table {
+            let problems = plan.accept_input(input).unwrap_err();
+            assert_eq!(problems.0.len(), 1, "{problems}");
+            assert!(problems.to_string().contains(expected), "{problems}");
+        }
+        let both = plan.accept_input(json!({ "video": 3, "words_per_line": 0 })).unwrap_err();
+        assert_eq!(both.0.len(), 2);
+    }
+
+    #[test]
+    fn without_a_schema_any_input_is_accepted() {
+        let plan = plan("name: n\nsteps: [{ id: a, uses: k }]");
+        for input in [json!(null), json!([1, "x"]), json!({ "a": null })] {
+            assert_eq!(plan.accept_input(input.clone()), Ok(input));
+        }
+        assert!(plan.accept_input(json!("x".repeat(MAX_INPUT_BYTES))).is_err());
+    }
+
+    #[test]
+    fn schemas_that_refer_to_themselves_end() {
+        let plan = plan(
+            "
+name: n
+input: { properties: { more: { $ref: '#', default: {} } } }
+steps: [{ id: a, uses: k }]
+",
+        );
+        assert!(plan.accept_input(json!({})).is_ok());
     }
 }

@@ -1,17 +1,23 @@
 //! Names and numbers of a definition: well formed and within their bounds.
 
+use serde_json::Value;
+
 use super::finding::Findings;
 use super::place::Path;
 use super::{Step, Workflow, default_concurrency};
 use crate::limits::{
-    MAX_ATTEMPTS_COUNT, MAX_FALLBACKS_COUNT, MAX_NAME_BYTES, MAX_OPEN_ATTEMPTS_COUNT,
-    MAX_STEPS_COUNT,
+    MAX_ATTEMPTS_COUNT, MAX_FALLBACKS_COUNT, MAX_NAME_BYTES, MAX_NESTING_DEPTH,
+    MAX_OPEN_ATTEMPTS_COUNT, MAX_STEPS_COUNT,
 };
 use crate::time::Millis;
 
 pub(super) fn check(workflow: &Workflow, findings: &mut Findings) {
     let path = Path::ROOT;
     check_name(&workflow.name, path.key("name"), findings);
+    check_depth(&workflow.output, path.key("output"), findings);
+    if let Some(input) = &workflow.input {
+        check_depth(input, path.key("input"), findings);
+    }
     let (path, count) = (path.key("steps"), workflow.steps.len());
     if count == 0 && !findings.covers(path) {
         let hint = "add a step with `id` and `uses`";
@@ -60,8 +66,34 @@ fn bad_name(what: &str, name: &str, path: Path<'_>, hint: String, findings: &mut
     }
 }
 
+/// Every walk over a value recurses as deep as the value nests.
+fn check_depth(value: &Value, path: Path<'_>, findings: &mut Findings) {
+    if depth(value) > MAX_NESTING_DEPTH && !findings.covers(path) {
+        let message = format!("the value nests deeper than {MAX_NESTING_DEPTH}");
+        let hint = "flatten the value, or pass it in as a file";
+        findings.add("definition.too_deep", path, message, hint);
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 fn check_step(step: &Step, path: &Path<'_>, findings: &mut Findings) {
     check_id(&step.id, path.key("id"), findings);
+    check_depth(&step.with, path.key("with"), findings);
+    if let Some(list) = &step.for_each {
+        check_depth(list, path.key("for_each"), findings);
+    }
+    let below = path.key("fallback");
+    for (n, fallback) in step.fallback.iter().enumerate() {
+        let path = below.at(n);
+        fallback.with.iter().for_each(|with| check_depth(with, path.key("with"), findings));
+    }
     let mut out = |path: Path<'_>, message: String, hint: String| {
         if !findings.covers(path) {
             findings.add("definition.out_of_range", path, message, hint);
@@ -101,5 +133,106 @@ fn check_step(step: &Step, path: &Path<'_>, findings: &mut Findings) {
     if count > MAX_FALLBACKS_COUNT {
         let message = format!("the step has {count} fallbacks");
         out(path.key("fallback"), message, format!("at most {MAX_FALLBACKS_COUNT}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{catalog, check_steps, lines, said};
+    use super::super::{OnError, Retry, validate};
+    use super::*;
+    use crate::limits::MAX_PROBLEMS_COUNT;
+
+    #[test]
+    fn numbers_have_bounds() {
+        check_steps(&[
+            ("retry: { max_attempts: 1000, factor: 1, jitter: 1, initial: 1m, max: 1m }", ""),
+            (
+                "retry: { max_attempts: 0 }",
+                "5:28 definition.out_of_range: `max_attempts` is 0 (from 1 to 1000)",
+            ),
+            ("retry: { max_attempts: 1001 }", "`max_attempts` is 1001 (from 1 to 1000)"),
+            (
+                "retry: { factor: 0.5 }",
+                "5:22 definition.out_of_range: `factor` is 0.5 (at least 1)",
+            ),
+            ("retry: { jitter: 1.5 }", "`jitter` is 1.5 (from 0 to 1)"),
+            ("retry: { jitter: -0.1 }", "`jitter` is -0.1 (from 0 to 1)"),
+            ("retry: { initial: 2m }", "`max` is 1m, less than `initial` (at least 2m)"),
+            ("timeout: 0s", "5:14 definition.out_of_range: `timeout` is 0"),
+            ("concurrency: 3", "`concurrency` has no meaning without `for_each`"),
+            ("concurrency: 3\n    for_each: [1]", ""),
+            ("concurrency: 0\n    for_each: [1]", "`concurrency` is 0 (from 1 to 1024)"),
+            ("concurrency: 1025\n    for_each: [1]", "`concurrency` is 1025 (from 1 to 1024)"),
+            (
+                "fallback: [{uses: k},{uses: k},{uses: k},{uses: k},{uses: k},{uses: k},{uses: k},\
+                 {uses: k},{uses: k}]",
+                "the step has 9 fallbacks (at most 8)",
+            ),
+            ("for_each: 3", "5:15 definition.wrong_type: `for_each` is `3`, not a list"),
+            ("for_each: 'a{{ input.video }}'", "`for_each` gives a string, not a list"),
+            ("if: 'a {{ input.video }}'", "5:9 expression.syntax: `if` mixes text and braces"),
+        ]);
+    }
+
+    #[test]
+    fn names_are_well_formed() {
+        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        let table = [
+            ("ok", "ok_1", ""),
+            ("a.b-c_1", "_a", ""),
+            ("a b", "ok", "1:7 definition.bad_name: the workflow's name `a b` is not well formed"),
+            ("-a", "ok", "the workflow's name `-a`"),
+            ("ä", "ok", "the workflow's name `ä`"),
+            (&long, "ok", "the workflow's name `xxx"),
+            (
+                "ok",
+                "a-b",
+                "2:15 definition.bad_name: the step id `a-b` is not well formed (write `a_b`)",
+            ),
+            ("ok", "1a", "the step id `1a` is not well formed (a letter or `_`, then letters,"),
+            ("ok", "a.b", "(write `a_b`)"),
+            ("ok", &long, "the step id `xxx"),
+        ];
+        for (name, id, expected) in table {
+            let said =
+                said(&format!("name: {name}\nsteps: [{{ id: {id}, uses: k }}]\n"), &catalog());
+            let found = said.first().map_or("", String::as_str);
+            assert!(said.len() < 2 && found.contains(expected), "{name} {id}: {said:?}");
+            assert_eq!(said.is_empty(), expected.is_empty(), "{name} {id}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_built_in_rust_is_checked_as_well() {
+        let mut step = Step::new("", "k");
+        step.retry = Retry { factor: f64::NAN, jitter: f64::INFINITY, ..Retry::default() };
+        step.on_error = OnError::Continue;
+        let said = lines(&validate(&Workflow::new("n", vec![step]), &catalog()));
+        assert_eq!(said.len(), 3, "{said:?}");
+        let none = lines(&validate(&Workflow::new("n", vec![]), &catalog()));
+        assert_eq!(
+            none,
+            [
+                "definition.missing_field: the workflow has no steps (add a step with `id` and `uses`)"
+            ]
+        );
+        let mut deep = serde_json::json!(1);
+        for _ in 0..=MAX_NESTING_DEPTH {
+            deep = serde_json::json!([deep]);
+        }
+        let step = Step { with: deep.clone(), for_each: Some(deep.clone()), ..Step::new("a", "k") };
+        let workflow = Workflow { output: deep, ..Workflow::new("n", vec![step]) };
+        let said = lines(&validate(&workflow, &catalog()));
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().all(|said| said.starts_with("definition.too_deep")), "{said:?}");
+        let mut steps = vec![Step::new("a", "k"); MAX_STEPS_COUNT];
+        let same = validate(&Workflow::new("n", steps.clone()), &catalog());
+        assert_eq!(same.0.len(), MAX_PROBLEMS_COUNT + 1);
+        assert!(same.to_string().contains("99799 more problems are not shown"));
+        steps.push(Step::new("a", "k"));
+        let said = lines(&validate(&Workflow::new("n", steps), &catalog()));
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains("more than 100000 steps"), "{}", said[0]);
     }
 }

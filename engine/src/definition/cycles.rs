@@ -1,5 +1,7 @@
 //! Whether the steps can be put in an order.
 
+use std::collections::HashMap;
+
 use super::finding::Findings;
 use super::place::Path;
 use crate::plan::PlannedStep;
@@ -7,40 +9,25 @@ use crate::plan::PlannedStep;
 /// Steps of one cycle that are named; a longer one is cut in the middle.
 const MAX_NAMED_COUNT: usize = 8;
 
-/// Reports every cycle that the graph falls into. Nothing here recurses: a chain may be as long as
+/// Reports one cycle of every knot in the graph. Nothing here recurses: a chain may be as long as
 /// a workflow.
 pub(super) fn check(steps: &[PlannedStep], findings: &mut Findings) {
     let mut stuck = unordered(steps);
     for start in 0..steps.len() {
-        if !stuck[start] {
-            continue;
-        }
         // Each stuck step needs another one that is stuck, so a walk along the first of them ends
         // in a cycle, or where an earlier walk has been.
         let mut walk: Vec<usize> = Vec::new();
+        let mut place: HashMap<usize, usize> = HashMap::new();
         let mut at = start;
         while stuck[at] {
             stuck[at] = false;
+            place.insert(at, walk.len());
             walk.push(at);
-            let needs = steps[at].needs.iter().map(|need| need.at());
-            let mut on_this_walk = None;
-            let mut next = None;
-            for need in needs {
-                if stuck[need] {
-                    next = Some(need);
-                    break;
-                }
-                if let Some(place) = walk.iter().position(|step| *step == need) {
-                    on_this_walk.get_or_insert(place);
-                }
-            }
-            match (next, on_this_walk) {
-                (Some(need), _) => at = need,
-                (None, Some(place)) => {
-                    report(&walk[place..], steps, findings);
-                    break;
-                }
-                (None, None) => break,
+            let needs = || steps[at].needs.iter().map(|need| need.at());
+            if let Some(next) = needs().find(|need| stuck[*need]) {
+                at = next;
+            } else if let Some(turn) = needs().find_map(|need| place.get(&need)) {
+                report(&walk[*turn..], steps, findings);
             }
         }
     }
@@ -77,4 +64,65 @@ fn report(cycle: &[usize], steps: &[PlannedStep], findings: &mut Findings) {
     let message = format!("the steps need each other in a circle: `{named} -> {}`", ids[0]);
     let hint = "an arrow is read as `needs`; take one of them away";
     findings.add("definition.cycle", Path::ROOT.key("steps").at(first), message, hint);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::lines;
+    use super::super::{Catalog, Effect, KindInfo, Step, Workflow, validate};
+
+    fn catalog() -> Catalog {
+        let schema = serde_json::json!({});
+        let mut catalog = Catalog::default();
+        catalog.insert(KindInfo {
+            name: "k".to_owned(),
+            description: String::new(),
+            effect: Effect::Pure,
+            input_schema: schema.clone(),
+            output_schema: schema,
+        });
+        catalog
+    }
+
+    /// What is said of a graph, written as `a<b,c` for "a needs b and c".
+    fn said(graph: &str) -> Vec<String> {
+        let steps = graph.split_whitespace().map(|node| {
+            let (id, needs) = node.split_once('<').unwrap_or((node, ""));
+            let needs = needs.split(',').filter(|need| !need.is_empty());
+            Step { needs: needs.map(str::to_owned).collect(), ..Step::new(id, "k") }
+        });
+        lines(&validate(&Workflow::new("n", steps.collect()), &catalog()))
+    }
+
+    #[test]
+    fn each_circle_is_named_once() {
+        let table: [(&str, &[&str]); 9] = [
+            ("a b<a c<a,b", &[]),
+            ("a<b b<a", &["`a -> b -> a`"]),
+            ("c<a a<b b<c", &["`c -> a -> b -> c`"]),
+            ("a<b b<c c<b", &["`b -> c -> b`"]),
+            ("a<b b<a c<d d<c", &["`a -> b -> a`", "`c -> d -> c`"]),
+            ("x a<b,x b<a y<a", &["`a -> b -> a`"]),
+            ("y<a a<x,b x b<a", &["`a -> b -> a`"]),
+            ("a<b b<c c<a,d d<c", &["`c -> d -> c`"]),
+            ("a<a", &["step `a` needs itself"]),
+        ];
+        for (graph, expected) in table {
+            let said = said(graph);
+            assert_eq!(said.len(), expected.len(), "{graph}: {said:?}");
+            for (said, expected) in said.iter().zip(expected) {
+                assert!(said.contains(expected), "{graph}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_circle_is_cut() {
+        let count = 100_000;
+        let nodes: Vec<String> = (0..count).map(|n| format!("s{n}<s{}", (n + 1) % count)).collect();
+        let said = said(&nodes.join(" "));
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains("`s0 -> s1 -> "), "{}", said[0]);
+        assert!(said[0].contains("s7 -> … 99992 more … -> s0`"), "{}", said[0]);
+    }
 }

@@ -36,7 +36,8 @@ impl<'c> Kinds<'c> {
                 misfits.into_iter().for_each(|misfit| report(misfit, &with, findings));
                 continue;
             }
-            for misfit in misfits {
+            // One sentence: the remedy is the same for all of them.
+            if let Some(misfit) = misfits.into_iter().next() {
                 let about = format!("`with.{}` of the step", misfit.place);
                 let message =
                     format!("{about} does not suit `{}`: {}", fallback.uses, misfit.message);
@@ -131,5 +132,112 @@ fn report(misfit: Misfit, with: &Place, findings: &mut Findings) {
         MisfitKind::Value | MisfitKind::Whole => {
             findings.add_at("with.invalid", place, message, hint);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check_steps;
+
+    #[test]
+    fn kinds_have_to_be_registered() {
+        check_steps(&[
+            (
+                "uses: strcit",
+                "5:11 definition.unknown_kind: unknown step kind `strcit` (did you mean `strict`?)",
+            ),
+            ("uses: zzzzzz", "unknown step kind `zzzzzz` (the engine has no such step kind;"),
+            (
+                "fallback: [{ uses: stric, with: {} }]",
+                "5:24 definition.unknown_kind: unknown step kind `stric`",
+            ),
+            (
+                "uses: broken",
+                "definition.bad_kind: the step kind `broken` has a broken input schema",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn constants_fit_the_schema_of_the_kind() {
+        check_steps(&[
+            (
+                "uses: strict\n    with: { source: x, count: 3, mode: link, tags: [{ name: t }] }",
+                "",
+            ),
+            (
+                "uses: strict",
+                "5:5 with.missing_field: the field `source` is missing (add `source`: Where from.)",
+            ),
+            (
+                "uses: strict\n    with: {}",
+                "6:11 with.missing_field: the field `source` is missing",
+            ),
+            (
+                "uses: strict\n    with: { sorce: x }",
+                "6:13 with.unknown_field: unknown field `sorce` (did you mean `source`?)",
+            ),
+            (
+                "uses: strict\n    with: { source: x, zzz: 1 }",
+                "unknown field `zzz` (the fields here are `any`, `count`, `mode`, `source` and `tags`)",
+            ),
+            (
+                "uses: strict\n    with: { source: 3 }",
+                "6:21 with.invalid: `3` is not of type `string`",
+            ),
+            ("uses: strict\n    with: { source: x, count: 10 }", "`10` is too large (at most 9)"),
+            ("uses: strict\n    with: { source: x, count: 0 }", "`0` is too small (at least 1)"),
+            (
+                "uses: strict\n    with: { source: x, mode: lnik }",
+                "is not one of the values allowed here (did you mean `link`?)",
+            ),
+            (
+                "uses: strict\n    with: { source: x, tags: [{ nmae: t }] }",
+                "6:33 with.unknown_field: unknown field `nmae` (did you mean `name`?)",
+            ),
+            ("uses: strict\n    with: { source: x, tags: [{}, {}, {}] }", "with.invalid: "),
+            ("uses: strict\n    with: { source: x, any: 3 }", "with.invalid: "),
+            (
+                "uses: strict\n    with: text",
+                "6:11 with.invalid: `\"text\"` is not of type `object`",
+            ),
+            ("uses: open\n    with: { whatever: 1 }", ""),
+        ]);
+    }
+
+    #[test]
+    fn what_a_template_gives_is_left_to_the_run() {
+        check_steps(&[
+            ("uses: strict\n    with: { source: '{{ input.video }}' }", ""),
+            ("uses: strict\n    with: { source: x, count: '{{ input.video }}' }", ""),
+            ("uses: strict\n    with: { source: x, mode: 'a{{ input.video }}' }", ""),
+            ("uses: strict\n    with: { source: x, any: ['{{ input.video }}'] }", ""),
+            ("uses: strict\n    with: { source: x, tags: ['{{ input.video }}'] }", ""),
+            ("uses: strict\n    with: '{{ input.video }}'", ""),
+            (
+                "uses: strict\n    with: { source: x, cuont: '{{ input.video }}' }",
+                "unknown field `cuont`",
+            ),
+            (
+                "uses: strict\n    with: { count: '{{ input.video }}' }",
+                "the field `source` is missing",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn fallbacks_are_checked_like_the_step() {
+        check_steps(&[
+            ("with: { source: x }\n    fallback: [{ uses: strict }]", ""),
+            ("fallback: [{ uses: strict, with: { source: x } }]", ""),
+            (
+                "fallback: [{ uses: strict, with: { source: 3 } }]",
+                "5:48 with.invalid: `3` is not of type",
+            ),
+            (
+                "with: { other: x }\n    fallback: [{ uses: strict }]",
+                "6:24 with.invalid: `with.other` of the step does not suit `strict`: unknown field",
+            ),
+        ]);
     }
 }

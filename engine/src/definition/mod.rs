@@ -17,6 +17,8 @@ mod reader;
 mod references;
 mod schema;
 mod suggest;
+#[cfg(test)]
+mod testing;
 mod validate;
 mod yaml;
 

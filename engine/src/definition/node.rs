@@ -29,7 +29,7 @@ pub(crate) enum Layout {
     Unknown,
     /// As they are, in one line, so many columns behind the mark.
     Inline(u64),
-    /// As they are, line by line below the mark, each indented by so many columns.
+    /// As they are, line by line from the mark on, each indented by so many columns.
     Block(u64),
 }
 
@@ -136,7 +136,7 @@ impl Node {
                 Some(Mark { column: mark.column + lead + columns(before), ..mark })
             }
             Layout::Block(indent) => {
-                let line = mark.line + 1 + before.matches('\n').count() as u64;
+                let line = mark.line + before.matches('\n').count() as u64;
                 let last = before.rsplit('\n').next().unwrap_or_default();
                 Some(Mark { line, column: indent + 1 + columns(last) })
             }

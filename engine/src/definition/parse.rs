@@ -179,3 +179,193 @@ fn fallback(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Fallback {
         with: fields.json("with"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::super::testing::lines;
+    use super::*;
+    use crate::time::Millis;
+
+    #[test]
+    fn every_field_is_read() {
+        let workflow = parse(
+            "
+name: all
+description: everything
+input: { type: object }
+steps:
+  - id: a
+    uses: k.one
+    with: { x: 1, y: [no, '{{ input }}'] }
+    needs: b
+    if: input.go
+    for_each: [1, 2]
+    concurrency: 3
+    retry: { max_attempts: 5, initial: 2s, factor: 1.5, max: 1m30s, jitter: 0 }
+    timeout: 10m
+    fallback: [{ uses: k.two }, { uses: k.three, with: { z: 1 } }]
+    on_error: continue
+  - { id: b, uses: k, needs: [], if: false }
+output: '{{ steps.a }}'
+",
+        )
+        .unwrap();
+        let mut a = Step::new("a", "k.one");
+        a.with = json!({ "x": 1, "y": ["no", "{{ input }}"] });
+        a.needs = vec!["b".to_owned()];
+        a.condition = Some(Condition::Expression("input.go".to_owned()));
+        a.for_each = Some(json!([1, 2]));
+        a.concurrency = 3;
+        let (initial, max) = (Millis(2_000), Millis(90_000));
+        a.retry = Retry { max_attempts: 5, initial, factor: 1.5, max, jitter: 0.0 };
+        a.timeout = Millis(600_000);
+        a.fallback = vec![
+            Fallback { uses: "k.two".to_owned(), with: None },
+            Fallback { uses: "k.three".to_owned(), with: Some(json!({ "z": 1 })) },
+        ];
+        a.on_error = OnError::Continue;
+        let mut b = Step::new("b", "k");
+        b.condition = Some(Condition::Constant(false));
+        let expected = Workflow {
+            description: "everything".to_owned(),
+            input: Some(json!({ "type": "object" })),
+            output: json!("{{ steps.a }}"),
+            ..Workflow::new("all", vec![a, b])
+        };
+        assert_eq!(workflow, expected);
+        let json = serde_json::to_value(&workflow).unwrap();
+        assert_eq!(parse_json(&json), Ok(workflow.clone()));
+        assert_eq!(serde_json::from_value::<Workflow>(json).unwrap(), workflow);
+    }
+
+    #[test]
+    fn every_wrong_field_is_said_in_its_own_words() {
+        // One line of a step, and what is said of it.
+        let table = [
+            (
+                "timeuot: 5m",
+                "4:5 definition.unknown_field: unknown field `timeuot` (did you mean `timeout`?)",
+            ),
+            ("depends_on: [b]", "unknown field `depends_on` (did you mean `needs`?)"),
+            ("queue: fast", "unknown field `queue` (`queue` is not supported yet; remove it)"),
+            ("zzz: 1", "unknown field `zzz` (the fields here are `id`, `uses`,"),
+            ("with:", ""),
+            (
+                "timeout: 90",
+                "4:14 definition.bad_duration: `timeout` is the number `90`, not a length of time (give the unit: `90s` or `90ms`)",
+            ),
+            (
+                "timeout: soon",
+                "`timeout` is the string `soon`, not a length of time (write it like `500ms`",
+            ),
+            ("timeout: [1s]", "`timeout` is a list, not a length of time"),
+            ("concurrency: many", "`concurrency` is the string `many`, not a whole number from 1"),
+            ("concurrency: -1", "`concurrency` is the number `-1`, not a whole number from 1"),
+            ("concurrency: 1.5", "`concurrency` is the number `1.5`, not a whole number from 1"),
+            ("concurrency: 99999999999", "`concurrency` is the number `99999999999`, not a whole"),
+            ("needs: 3", "definition.wrong_type: `needs` is the number `3`, not a list"),
+            ("needs: [b, 3]", "4:16 definition.wrong_type: the number `3` is not a step id"),
+            ("if: 3", "`if` is the number `3`, not an expression"),
+            ("if: ''", "`if` is the string ``, not an expression"),
+            (
+                "retry: 3",
+                "4:12 definition.wrong_type: expected a map, found the number `3` (write it with the fields `max_attempts`,",
+            ),
+            (
+                "retry: { max_attempt: 3 }",
+                "4:14 definition.unknown_field: unknown field `max_attempt` (did you mean `max_attempts`?)",
+            ),
+            ("retry: { initial: 1 }", "4:23 definition.bad_duration: `initial` is the number `1`"),
+            ("retry: { factor: two }", "`factor` is the string `two`, not a number"),
+            ("retry: { jitter: '0.2' }", "`jitter` is the string `0.2`, not a number"),
+            ("fallback: other", "`fallback` is the string `other`, not a list"),
+            (
+                "fallback: [other]",
+                "4:16 definition.wrong_type: expected a map, found the string `other`",
+            ),
+            (
+                "fallback: [{ with: {} }]",
+                "4:16 definition.missing_field: the field `uses` is missing",
+            ),
+            ("fallback: [{ uses: k, when: 1 }]", "unknown field `when`"),
+            (
+                "on_error: contniue",
+                "4:15 definition.unknown_value: `contniue` is not a value of `on_error` (did you mean `continue`?)",
+            ),
+            (
+                "on_error: explode",
+                "is not a value of `on_error` (write one of `fail` and `continue`)",
+            ),
+            ("on_error: true", "`on_error` is `true`, not a string"),
+        ];
+        for (line, expected) in table {
+            let text = format!(
+                "name: n\nsteps:\n  - {{ id: b, uses: k }}\n  - {line}\n    id: a\n    uses: k\n"
+            );
+            let said = parse(&text).err().map(|problems| lines(&problems)).unwrap_or_default();
+            match expected {
+                "" => assert!(said.is_empty(), "{line}: {said:?}"),
+                _ => {
+                    assert_eq!(said.len(), 1, "{line}: {said:?}");
+                    assert!(said[0].contains(expected), "{line}: {said:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_documents_of_the_wrong_form_are_said() {
+        let table = [
+            ("[]", "1:1 definition.wrong_type: expected a map, found a list"),
+            ("text", "expected a map, found the string `text`"),
+            (
+                "steps: [{ id: a, uses: k }]",
+                "1:1 definition.missing_field: the field `name` is missing",
+            ),
+            (
+                "nmae: x\nsteps: [{ id: a, uses: k }]",
+                "1:1 definition.unknown_field: unknown field `nmae` (did you mean `name`?)",
+            ),
+            (
+                "name: 3\nsteps: [{ id: a, uses: k }]",
+                "1:7 definition.wrong_type: `name` is the number `3`, not a string",
+            ),
+            ("name: ''\nsteps: [{ id: a, uses: k }]", "1:7 definition.wrong_type: `name` is empty"),
+            ("name: x", "the field `steps` is missing"),
+            ("name: x\nsteps: {}", "2:8 definition.wrong_type: `steps` is a map, not a list"),
+            (
+                "name: x\nsteps: [3]",
+                "2:9 definition.wrong_type: expected a map, found the number `3`",
+            ),
+            (
+                "name: x\nsteps: [{ uses: k }]",
+                "2:9 definition.missing_field: the field `id` is missing",
+            ),
+            (
+                "name: x\nsteps: [{ id: a, use: k }]",
+                "2:18 definition.unknown_field: unknown field `use` (did you mean `uses`?)",
+            ),
+        ];
+        for (text, expected) in table {
+            let said = lines(&parse(text).unwrap_err());
+            assert_eq!(said.len(), 1, "{text}: {said:?}");
+            assert!(said[0].contains(expected), "{text}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn problems_of_json_have_paths_and_no_lines() {
+        let said = lines(&parse_json(&json!({ "name": "n", "steps": [{ "id": 3 }] })).unwrap_err());
+        assert_eq!(
+            said,
+            [
+                "definition.wrong_type: `id` is the number `3`, not a string (write `id: \"…\"`)",
+                "definition.missing_field: the field `uses` is missing (name a step kind, such as `uses: media.fetch`)",
+            ]
+        );
+    }
+}

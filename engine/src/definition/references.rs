@@ -200,3 +200,96 @@ fn known_fields(schema: &Value, open: bool) -> Option<Vec<&str>> {
         .all(|word| schema.get(word).is_none());
     (closed && simple).then(|| fields.keys().map(String::as_str).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check_steps;
+
+    #[test]
+    fn needs_name_other_steps() {
+        check_steps(&[
+            ("needs: [b, each]", ""),
+            ("needs: [bb]", "5:13 definition.unknown_step: unknown step `bb` (did you mean `b`?)"),
+            ("needs: [zzz]", "unknown step `zzz` (name a step of this workflow by its `id`)"),
+            ("needs: [a]", "5:13 definition.cycle: step `a` needs itself (a step sees only"),
+        ]);
+    }
+
+    #[test]
+    fn expressions_name_steps_that_there_are() {
+        check_steps(&[
+            ("if: steps.b.file", ""),
+            (
+                "if: steps.eahc",
+                "5:9 definition.unknown_step: unknown step `eahc` (did you mean `each`?)",
+            ),
+            (
+                "with: { x: [1, '{{ steps.zzz }}'] }",
+                "5:20 definition.unknown_step: unknown step `zzz`",
+            ),
+            ("fallback: [{ uses: k, with: '{{ steps.zzz }}' }]", "5:33 definition.unknown_step"),
+            ("for_each: steps.zzz", "5:15 definition.unknown_step"),
+            ("if: steps.a.ok", "step `a` needs itself"),
+            ("if: \"{{ steps['b'].file }}\"", "`steps` as a whole says nothing"),
+        ]);
+    }
+
+    #[test]
+    fn expressions_name_what_can_be_seen() {
+        check_steps(&[
+            ("if: b.file", "unknown name `b` (did you mean `steps.b`?)"),
+            ("if: video", "unknown name `video` (did you mean `input.video`?)"),
+            ("if: inptu.video", "unknown name `inptu` (did you mean `input`?)"),
+            (
+                "if: steps.b.file == done",
+                "unknown name `done` (expressions see `input`, `steps`, `item`, `index` and `job`; \
+                 quote a text: `'done'`)",
+            ),
+            ("if: input.video", ""),
+            ("if: input", ""),
+            (
+                "if: input.vidoe",
+                "definition.unknown_input: the input has no `vidoe` (did you mean `video`?)",
+            ),
+            ("if: input.zzz", "the input has no `zzz` (the input has `video`)"),
+            ("if: job.id == 'x' and job.submitted_at > 3", ""),
+            ("if: job.ip", "`job` has no `ip` (did you mean `id`?)"),
+        ]);
+    }
+
+    #[test]
+    fn items_are_seen_in_with_only() {
+        check_steps(&[
+            ("for_each: [1]\n    with: '{{ item }}{{ index }}'", ""),
+            ("for_each: [1]\n    fallback: [{ uses: k, with: '{{ item }}' }]", ""),
+            (
+                "with: '{{ index }}'",
+                "5:11 definition.unknown_reference: `item` and `index` are seen in `with`",
+            ),
+            ("if: item", "`item` and `index` are seen"),
+            ("for_each: [1]\n    if: item", "`item` and `index` are seen"),
+            ("for_each: ['{{ item }}']", "`item` and `index` are seen"),
+        ]);
+    }
+
+    #[test]
+    fn outputs_are_known_when_their_kind_says_all() {
+        check_steps(&[
+            ("if: steps.b.file.anything", ""),
+            (
+                "if: steps.b.flie",
+                "5:9 definition.unknown_output: the output of `b` has no `flie` (did you mean \
+                 `file`?)",
+            ),
+            ("if: steps.b.zzz", "`b` has no `zzz` (`strict` gives `file` and `seconds`)"),
+            ("if: steps.each | length", ""),
+            ("if: steps.each[0].file", ""),
+            (
+                "if: steps.each.file",
+                "the output of `each` is a list, it has no `file` (`each` runs once an item: \
+                 `steps.each | map(attribute='file') | list`)",
+            ),
+            ("uses: open\n    if: steps.b", ""),
+        ]);
+    }
+}

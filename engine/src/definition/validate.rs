@@ -175,3 +175,70 @@ fn check_defaults(schema: &Schema, source: &Value, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{catalog, said};
+
+    /// Checks what is said of an input schema, which begins at 2:8.
+    fn check_input(table: &[(&str, &[&str])]) {
+        for (input, expected) in table {
+            let text = format!("name: n\ninput: {input}\nsteps: [{{ id: a, uses: k }}]\n");
+            let said = said(&text, &catalog());
+            assert_eq!(said.len(), expected.len(), "{input}: {said:?}");
+            for (said, expected) in said.iter().zip(*expected) {
+                assert!(said.contains(expected), "{input}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_input_is_a_json_schema() {
+        check_input(&[
+            ("{ type: object }", &[]),
+            ("{ $schema: 'https://json-schema.org/draft/2020-12/schema', x-ui: 1 }", &[]),
+            ("3", &["2:8 definition.bad_schema: `input` is not a JSON Schema (write `input: {"]),
+            ("{ type: objekt }", &["2:16 definition.bad_schema: `input` is not a JSON Schema: "]),
+            ("{ properties: { a: { type: 3 } } }", &["2:35 definition.bad_schema: "]),
+            (
+                "{ propertys: {} }",
+                &["2:10 definition.bad_schema: `propertys` is not a word of JSON \
+                Schema (did you mean `properties`?)"],
+            ),
+            (
+                "{ video: { type: string } }",
+                &["`video` is not a word of JSON Schema (write `input: {"],
+            ),
+            ("{ $ref: 'https://example.com/x.json' }", &["definition.bad_schema"]),
+            ("{ $ref: 'file:///etc/passwd' }", &["definition.bad_schema"]),
+        ]);
+    }
+
+    #[test]
+    fn defaults_fit_their_own_schema() {
+        check_input(&[
+            ("{ properties: { n: { type: integer, default: 3 } } }", &[]),
+            ("{ required: [m], properties: { n: { type: integer, default: 3 } } }", &[]),
+            (
+                "{ properties: { n: { type: integer, default: three } } }",
+                &["the default of `n` does not fit: `\"three\"` is not of type `integer`"],
+            ),
+            (
+                "{ properties: { n: { maximum: 12, default: 13 } } }",
+                &["the default of `n` does not fit: `13` is too large (at most 12)"],
+            ),
+        ]);
+    }
+
+    #[test]
+    fn step_ids_are_taken_once() {
+        let text = "name: n\nsteps:\n  - { id: a, uses: k }\n  - { id: b, uses: k }\n  - { id: a, uses: k }\n";
+        assert_eq!(
+            said(text, &catalog()),
+            [
+                "5:11 definition.duplicate_step: the step id `a` is taken (`steps[0]` has it already; \
+             give this one another)"
+            ]
+        );
+    }
+}

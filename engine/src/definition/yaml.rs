@@ -35,6 +35,7 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
     for next in Parser::new_from_str_with_options(text, options) {
         let stopped = match next {
             Ok((event, span)) => builder.take(event, span),
+            Err(_) if let Some(root) = plain_json(text) => return Some(root),
             Err(error) => {
                 let marker = error.marker();
                 builder.syntax(mark_of(marker.line(), marker.col()), &error.info(), text);
@@ -50,6 +51,15 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
         builder.findings.add_in_text("definition.empty", FIRST, "the definition is empty", hint);
     }
     builder.root
+}
+
+/// JSON that is not YAML: with control characters in its strings, or with endless keys. It is read
+/// without places.
+fn plain_json(text: &str) -> Option<Node> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(text).ok().map(|value| Node::from_json(&value))
 }
 
 const FIRST: Option<Mark> = Some(Mark { line: 1, column: 1 });
@@ -307,14 +317,13 @@ fn layout_of(text: &str, value: &str, style: ScalarStyle, span: Span) -> Layout 
     if inside == Some(value) { Layout::Inline(quotes as u64) } else { Layout::Unknown }
 }
 
+/// A block is marked where its first line begins, behind the indentation.
 fn block_layout(text: &str, value: &str, span: Span) -> Layout {
     let first = value.lines().next().unwrap_or_default();
-    let start = span.byte_range().map_or(0, |range| range.start);
-    let below = text.get(start..).and_then(|rest| rest.split_once('\n'));
-    let line = below.and_then(|(_, below)| below.lines().next()).unwrap_or_default();
-    match line.strip_suffix(first) {
-        Some(indent) if !first.is_empty() => Layout::Block(indent.chars().count() as u64),
-        _ => Layout::Unknown,
+    let written = span.byte_range().and_then(|range| text.get(range)).unwrap_or_default();
+    match !first.is_empty() && written.starts_with(first) {
+        true => Layout::Block(span.start.col() as u64),
+        false => Layout::Unknown,
     }
 }
 
@@ -381,4 +390,173 @@ fn resolve(text: &str) -> Option<Kind> {
         return Some(Kind::Number(number));
     }
     Some(Kind::Text(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn tree(text: &str) -> Result<Value, String> {
+        let mut findings = Findings::new();
+        let root = read(text, &mut findings);
+        if findings.is_empty() {
+            return Ok(root.unwrap().to_json());
+        }
+        Err(findings.into_problems(root.as_ref()).to_string())
+    }
+
+    #[test]
+    fn scalars_follow_the_core_schema() {
+        let table = [
+            ("no", json!("no")),
+            ("yes", json!("yes")),
+            ("on", json!("on")),
+            ("true", json!(true)),
+            ("True", json!(true)),
+            ("FALSE", json!(false)),
+            ("tRUE", json!("tRUE")),
+            ("~", json!(null)),
+            ("null", json!(null)),
+            ("''", json!("")),
+            ("'null'", json!("null")),
+            ("\"true\"", json!("true")),
+            ("!!str true", json!("true")),
+            ("12", json!(12)),
+            ("+12", json!(12)),
+            ("-12", json!(-12)),
+            ("012", json!(12)),
+            ("0x1F", json!(31)),
+            ("0o17", json!(15)),
+            ("0b11", json!("0b11")),
+            ("1_000", json!("1_000")),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("1.5", json!(1.5)),
+            ("1.", json!(1.0)),
+            (".5", json!(0.5)),
+            ("1e3", json!(1000.0)),
+            ("-1.5E-3", json!(-0.0015)),
+            ("1.2.3", json!("1.2.3")),
+            ("1e", json!("1e")),
+            ("e3", json!("e3")),
+            (".", json!(".")),
+            ("-", json!("-")),
+            ("100MiB", json!("100MiB")),
+            ("2026-11-21", json!("2026-11-21")),
+            ("12:30", json!("12:30")),
+            ("|\n  a\n  b\n", json!("a\nb\n")),
+            (">\n  a\n  b\n", json!("a b\n")),
+        ];
+        for (text, expected) in table {
+            let found = tree(&format!("v: {text}\n"));
+            // A lone dash opens a list.
+            let expected = if text == "-" { json!([null]) } else { expected };
+            match found {
+                Ok(found) => assert_eq!(found, json!({ "v": expected }), "{text}"),
+                Err(said) => assert_eq!(text, "-", "{said}"),
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_read_as_it_is() {
+        let text = "{\n\t\"a\": [1, 2.5, -3e2, true, null, \"\\u00e4\\ud83d\\ude00\\/\\n\"],\n\t\"b\":{},\"c\":[]\n}";
+        assert_eq!(tree(text), Ok(serde_json::from_str(text).unwrap()));
+    }
+
+    #[test]
+    fn json_that_is_not_yaml_is_read_all_the_same() {
+        let key = "k".repeat(2_000);
+        for text in ["{\"a\": \"\u{7f}\"}".to_owned(), format!("{{\"{key}\": 1}}")] {
+            assert_eq!(tree(&text), Ok(serde_json::from_str(&text).unwrap()));
+        }
+        assert!(tree("{\"a\": \"\u{7f}\"").is_err());
+    }
+
+    #[test]
+    fn aliases_are_unfolded() {
+        assert_eq!(
+            tree("a: &x { k: 1 }\nb: *x\n"),
+            Ok(json!({ "a": { "k": 1 }, "b": { "k": 1 } }))
+        );
+        assert_eq!(tree("a: &x 1\nb: &x 2\nc: *x\n"), Ok(json!({ "a": 1, "b": 2, "c": 2 })));
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_said_with_place_and_hint() {
+        let table = [
+            ("", "1:1: the definition is empty"),
+            ("# only a comment\n", "1:1: the definition is empty"),
+            ("a: b: c\n", "1:5: the text is not YAML"),
+            ("a: [1, 2\n", "the text is not YAML"),
+            ("a: {{ b }}\n", "1:5: a list or a map cannot be the name of a field"),
+            ("a:\n\t- 1\n", "2:2: the text is not YAML"),
+            ("a: 'open\n", "the text is not YAML"),
+            ("a: 1\na: 2\n", "2:1: the field `a` is given twice"),
+            ("{\"a\": 1, \"a\": 2}", "1:10: the field `a` is given twice"),
+            ("a: 1\n---\nb: 2\n", "the text has more than one document"),
+            ("a: *nobody\n", "1:4: the text is not YAML"),
+            ("a: &a [*a]\n", "1:8: the alias names a value that has not ended"),
+            ("a: !!binary aGk=\n", "the tag `tag:yaml.org,2002:binary` is not supported"),
+            ("a: !env HOME\n", "the tag `!env` is not supported"),
+            ("a: 99999999999999999999\n", "1:4: the number `99999999999999999999` is out of range"),
+            ("a: .nan\n", "1:4: the number `.nan` is out of range"),
+            ("a: 1e999\n", "1:4: the number `1e999` is out of range"),
+        ];
+        for (text, expected) in table {
+            let said = tree(text).unwrap_err();
+            assert!(said.contains(expected) && said.contains("hint: "), "{text:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_refused() {
+        let deep = format!("a: {}1{}", "[".repeat(65), "]".repeat(65));
+        let block: String = (0..80).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+        let mut bomb = String::from("a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n");
+        let mut chain = String::from("a0: &a0 [1]\n");
+        for n in 1..10 {
+            let before = n - 1;
+            let items = vec![format!("*a{before}"); 10].join(", ");
+            bomb.push_str(&format!("a{n}: &a{n} [{items}]\n"));
+        }
+        for n in 1..100 {
+            chain.push_str(&format!("a{n}: &a{n} [*a{}]\n", n - 1));
+        }
+        let long = "x".repeat(MAX_DEFINITION_BYTES + 1);
+        let table = [
+            (deep, "nest deeper than 64"),
+            (block, "nest deeper than 64"),
+            (chain, "nest deeper than 64"),
+            (bomb, "more than 2000000 values"),
+            (long, "the definition has 16777217 bytes"),
+        ];
+        for (text, expected) in table {
+            let said = tree(&text).unwrap_err();
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn places_within_strings_are_found() {
+        use super::super::finding::Spot;
+        use super::super::place::Path;
+        let text = "a: plain text\nb: 'quoted'\nc: \"es\\tcaped\"\nd: |\n  one\n  two\ne: >\n  f\n";
+        let root = read(text, &mut Findings::new()).unwrap();
+        let at = |key: &str, offset| {
+            let place = Path::ROOT.key(key).to_place();
+            let mark = root.locate(&place, Spot::Within(offset)).unwrap();
+            (mark.line, mark.column)
+        };
+        assert_eq!(at("a", 6), (1, 10));
+        assert_eq!(at("b", 2), (2, 7));
+        assert_eq!(at("c", 4), (3, 4), "an escaped string is shown by its beginning");
+        assert_eq!(at("d", 1), (5, 4));
+        assert_eq!(at("d", 4), (6, 3));
+        assert_eq!(at("e", 1), (8, 3));
+    }
 }
