@@ -2,8 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use callsheet_engine::Plan;
-use callsheet_engine::definition::{Catalog, Effect, KindInfo};
+use callsheet_engine::definition::{Catalog, Effect, KindInfo, Problem};
+use callsheet_engine::{Millis, Plan};
 use serde_json::{Value, json};
 
 fn kind(name: &str, input_schema: Value, output_schema: Value) -> KindInfo {
@@ -79,20 +79,43 @@ steps:
 output: { video: "{{ steps.burn.file }}" }
 "#;
 
-fn problems(text: &str) -> String {
-    match Plan::load(text, &catalog()) {
-        Ok(_) => String::new(),
-        Err(problems) => problems.to_string(),
-    }
+/// What is said of a definition.
+fn problems(text: &str) -> Vec<Problem> {
+    Plan::load(text, &catalog()).err().map(|problems| problems.0).unwrap_or_default()
 }
 
 #[test]
-fn show() {
-    println!("{}", problems(CAPTION));
-    for text in [
-        &CAPTION.replace("    with: { video", "    queue: ffmpeg\n    with: { video"),
-        "\
-name: five mistakes
+fn the_example_of_the_design_loads() {
+    let plan = Plan::load(CAPTION, &catalog()).unwrap();
+    let ids: Vec<&str> = plan.steps().iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["fetch", "transcribe", "burn"]);
+    let burn = plan.step(plan.index_of("burn").unwrap());
+    let needs: Vec<usize> = burn.needs.iter().map(|index| index.at()).collect();
+    assert_eq!(needs, [0, 1]);
+    let transcribe = plan.step(plan.index_of("transcribe").unwrap());
+    assert_eq!(transcribe.timeout, Millis(600_000));
+    assert_eq!(transcribe.retry.max, Millis(60_000));
+    assert_eq!(transcribe.candidates[1].uses, "speech.transcribe.offline");
+    let input = plan.accept_input(json!({ "video": "talk.mp4" })).unwrap();
+    assert_eq!(input, json!({ "video": "talk.mp4", "words_per_line": 3 }));
+}
+
+#[test]
+fn words_that_are_not_supported_yet_are_said_to_be() {
+    let text = CAPTION.replace("    with: { video", "    queue: ffmpeg\n    with: { video");
+    let found = problems(&text);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        found[0].to_string(),
+        "22:5: unknown field `queue` [definition.unknown_field] at `steps[2].queue`\n  \
+         hint: `queue` is not supported yet; remove it"
+    );
+}
+
+#[test]
+fn five_mistakes_are_five_problems() {
+    let text = "\
+name: captions
 steps:
   - id: fetch
     uses: media.fetsh
@@ -104,22 +127,84 @@ steps:
   - id: burn
     uses: ffmpeg.burn_subtitles
     timeout: 90
-    with: { video: '{{ steps.fecth.file }}', captions: '{{ steps.cut.nothing }}' }
-    if: steps.cut.file ==
-",
-        "name: x\nsteps:\n\t- id: a\n",
-        "name: x\nsteps:\n  - id: a\n    with: { source: {{ input.video }} }\n",
-        "name: x\nsteps: [\n  { id: a, uses: b }\n",
-        "name: x\nname: y\nsteps: []\n",
-        "",
-        "[]",
-        "name: x: y\n",
-        "name: x\nsteps:\n  - id: a\n   uses: b\n",
-        "name: x\nsteps:\n  - { id: a, uses: media.fetch, with: {source: '{{ steps.b.file }}'} }\n  - { id: b, uses: media.fetch, with: {source: '{{ steps.c.file }}'} }\n  - { id: c, uses: media.fetch, with: {source: '{{ steps.a.file }}'} }",
-        "name: x\nsteps:\n  - { id: a, uses: media.fetch, with: {source: '{{ steps.a.file }}'}, if: 'x|uper', concurrency: 3 }\n",
-        "{\"name\": \"x\", \"steps\": [{\"id\":\"a\",\"uses\":\"media.fetch\",\n\t\"with\":{\"source\":\"\\ud83d\\ude00 \\/ a\"}}]}",
-        "name: x\ninput: { video: { type: string } }\nsteps:\n  - { id: a, uses: media.fetch, with: {source: 3, mode: cpoy} }\n",
+    with: { video: '{{ steps.fecth.file }}', captions: '{{ steps.cut.file }}' }
+";
+    let said: Vec<String> = problems(text).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "4:11: unknown step kind `media.fetsh` [definition.unknown_kind] at `steps[0].uses`\n  \
+         hint: did you mean `media.fetch`?",
+            "8:5: unknown field `timeuot` [definition.unknown_field] at `steps[1].timeuot`\n  \
+         hint: did you mean `timeout`?",
+            "9:13: unknown field `sourc` [with.unknown_field] at `steps[1].with.sourc`\n  \
+         hint: did you mean `source`?",
+            "12:14: `timeout` is the number `90`, not a length of time [definition.bad_duration] at \
+         `steps[2].timeout`\n  hint: give the unit: `90s` or `90ms`",
+            "13:20: unknown step `fecth` [definition.unknown_step] at `steps[2].with.video`\n  \
+         hint: did you mean `fetch`?",
+        ]
+    );
+}
+
+#[test]
+fn problems_of_text_and_of_meaning_come_in_the_order_of_the_text() {
+    let text = "\
+name: captions
+name: twice
+steps:
+  - { id: a, uses: media.fetch, with: { source: 3 } }
+  - { id: b, uses: media.fetch, with: { source: x }, if: 'steps.a.file ==' }
+  - { id: c, uses: media.fetch, with: { source: {{ input.video }} } }
+output: '{{ steps.d }}'
+";
+    let found = problems(text);
+    let codes: Vec<(u64, &str)> =
+        found.iter().map(|problem| (problem.line.unwrap(), problem.code.as_str())).collect();
+    assert_eq!(
+        codes,
+        [
+            (2, "definition.duplicate_field"),
+            (4, "with.invalid"),
+            (5, "expression.syntax"),
+            (6, "definition.syntax"),
+            (7, "definition.unknown_step"),
+        ]
+    );
+}
+
+#[test]
+fn a_problem_inside_an_expression_is_pointed_at() {
+    let text = "\
+name: captions
+steps:
+  - id: a
+    uses: media.fetch
+    with: { source: 'x {{ input.a | uper }}' }
+  - id: b
+    uses: media.fetch
+    with:
+      source: |
+        first
+        {{ input.b | lowr }}
+";
+    let places: Vec<(u64, u64, String)> = problems(text)
+        .into_iter()
+        .map(|problem| (problem.line.unwrap(), problem.column.unwrap(), problem.hint.unwrap()))
+        .collect();
+    assert_eq!(
+        places,
+        [(5, 37, "did you mean `upper`?".to_owned()), (11, 22, "did you mean `lower`?".to_owned()),]
+    );
+}
+
+#[test]
+fn json_is_accepted_as_text() {
+    let plan = Plan::load(CAPTION, &catalog()).unwrap();
+    for text in [
+        serde_json::to_string(plan.workflow()).unwrap(),
+        serde_json::to_string_pretty(plan.workflow()).unwrap().replace("  ", "\t"),
     ] {
-        println!("=====\n{text}\n-----\n{}", problems(text));
+        assert_eq!(Plan::load(&text, &catalog()).unwrap(), plan);
     }
 }
