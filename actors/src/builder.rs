@@ -211,12 +211,12 @@ fn open_place(place: Place) -> Result<Opened, EngineError> {
             let directory = directory.canonicalize().map_err(io)?;
             let work_root = directory.join("work");
             clean_work_root(&work_root).map_err(io)?;
-            let artifacts = Arc::new(ArtifactStore::open(&directory.join("artifacts"))?);
+            let artifacts = Arc::new(ArtifactStore::open(directory.join("artifacts"))?);
             Ok(Opened { store, artifacts, work_root, scratch: None })
         }
         Place::Memory => {
             let scratch = Scratch::new().map_err(io)?;
-            let artifacts = Arc::new(ArtifactStore::open(&scratch.path().join("artifacts"))?);
+            let artifacts = Arc::new(ArtifactStore::open(scratch.path().join("artifacts"))?);
             let work_root = scratch.path().join("work");
             let store = Arc::new(MemoryStore::default());
             Ok(Opened { store, artifacts, work_root, scratch: Some(scratch) })

@@ -258,7 +258,6 @@ impl StepContext {
 
     /// Makes a spawned process group part of the attempt: when the attempt is stopped it gets TERM
     /// and, after a grace, KILL. Whoever spawned it waits for it and then drops the guard.
-    #[must_use]
     pub fn adopt(&self, pid: u32) -> Adopted {
         self.0.children.adopt(pid)
     }

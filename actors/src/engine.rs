@@ -22,15 +22,10 @@ use crate::context::Progress;
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::handle::JobHandle;
+use crate::limits::{MAX_KEY_BYTES, RELEASE_GRACE};
 use crate::mailbox::ActorInfo;
 use crate::stats::Stats;
 use crate::tree::{JobsMsg, RootMsg};
-
-/// Longest idempotency key.
-const MAX_KEY_BYTES: usize = 255;
-
-/// Time that a stopping engine gives its actors to record what they give back.
-const RELEASE_GRACE: Duration = Duration::from_secs(10);
 
 /// A running engine. Cheap to clone; it ends when [`shutdown`](Self::shutdown) is called or the
 /// last clone is dropped. Several engines in one process do not know of one another.
@@ -122,7 +117,6 @@ pub struct Submitted {
 
 impl Engine {
     /// Begins to build an engine.
-    #[must_use]
     pub fn builder() -> EngineBuilder {
         EngineBuilder::new()
     }

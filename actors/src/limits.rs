@@ -48,5 +48,12 @@ pub const PROGRESS_BACKLOG_COUNT: usize = 1_024;
 /// Time that an orderly shutdown gives running attempts unless told otherwise.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
+/// Time that a stopping engine gives its actors to record what they give back. Beyond it the next
+/// start counts what was running as dead, not as given back.
+pub const RELEASE_GRACE: Duration = Duration::from_secs(10);
+
+/// Longest idempotency key. Beyond it the submit is refused with `idempotency.invalid`.
+pub const MAX_KEY_BYTES: usize = 255;
+
 const _: () = assert!(RESTART_BACKOFF_MS.0 < RESTART_BACKOFF_MS.1);
 const _: () = assert!(OUTPUT_TAIL_BYTES < MAX_OUTPUT_BYTES);

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{ledger, victim};
 
 /// Jobs that the victim submits in a round.
@@ -15,7 +17,7 @@ const JOBS_A_ROUND: u32 = 5;
 /// When the victim dies.
 #[derive(Clone, Copy)]
 pub enum Kill<'a> {
-    /// So many milliseconds after it was started.
+    /// So many milliseconds after it began to open the store.
     After(u64),
     /// At the n-th passing of a named point.
     At { point: &'a str, passing: u64 },
@@ -82,17 +84,17 @@ impl World {
     fn live(&mut self, kill: Kill<'_>, jobs: u32) -> bool {
         let lines_before = ledger::read(&self.ledger()).len();
         let mut child = start(self.dir.path(), kill, jobs);
-        let lines = follow(&mut child);
-        if let Kill::After(millis) = kill {
-            std::thread::sleep(Duration::from_millis(millis));
-            child.kill().unwrap();
-        }
-        let status = child.wait().unwrap();
+        let (_until_waited, over) = mpsc::channel();
+        let mut over = Some(over);
         let mut done = false;
-        for line in lines {
+        for line in follow(&mut child) {
             done |= line == "done";
+            if let (Kill::After(millis), "open") = (kill, line.as_str()) {
+                over.take().into_iter().for_each(|over| kill_later(child.id(), millis, over));
+            }
             self.hear(&line, lines_before);
         }
+        let status = child.wait().unwrap();
         let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
         assert!(done || killed, "the victim ended with {status} and was neither done nor killed");
         self.no_orphans();
@@ -113,8 +115,7 @@ impl World {
                 let step = &self.steps[step.parse::<usize>().unwrap()];
                 let (place, result) =
                     (format!("{job} {step} {item}"), format!("{attempt} {output}"));
-                let known =
-                    self.committed.entry(place).or_insert((result.clone(), lines_before));
+                let known = self.committed.entry(place).or_insert((result.clone(), lines_before));
                 assert_eq!(known.0, result, "a committed result changed");
             }
             ["head", job, status @ ("succeeded" | "failed" | "cancelled")] => {
@@ -145,7 +146,8 @@ impl World {
         let text = std::fs::read_to_string(self.dir.path().join("pids")).unwrap_or_default();
         for pid in text.lines() {
             let cmdline = PathBuf::from(format!("/proc/{pid}/cmdline"));
-            let runs = || std::fs::read(&cmdline).is_ok_and(|line| line.starts_with(b"sleep\x000.02"));
+            let runs =
+                || std::fs::read(&cmdline).is_ok_and(|line| line.starts_with(b"sleep\x000.02"));
             let gone = (0..500).any(|_| {
                 !runs() || {
                     std::thread::sleep(Duration::from_millis(2));
@@ -169,6 +171,17 @@ fn start(dir: &Path, kill: Kill<'_>, jobs: u32) -> Child {
         command.env(victim::POINT, format!("{point}@{passing}"));
     }
     command.spawn().unwrap()
+}
+
+/// Kills a process after a while, unless the round is over by then: its number might be another's.
+fn kill_later(pid: u32, millis: u64, over: mpsc::Receiver<()>) {
+    std::thread::spawn(move || {
+        let waited = over.recv_timeout(Duration::from_millis(millis));
+        if waited == Err(mpsc::RecvTimeoutError::Timeout) {
+            let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+    });
 }
 
 /// Reads the victim's lines as they come: what it said before it died was said.

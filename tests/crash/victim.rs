@@ -46,11 +46,13 @@ pub fn run() {
     let dir = PathBuf::from(std::env::var_os(DIR).expect("the parent sets the directory"));
     let jobs: u32 = std::env::var(JOBS).unwrap().parse().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    println!(); // The test harness has begun a line.
     runtime.block_on(async {
         tell_committed(&dir.join("data")).await;
         println!("open");
         arm();
-        let engine = kinds(&dir).data_dir(dir.join("data")).workflow(WORKFLOW).open().await.unwrap();
+        let engine =
+            kinds(&dir).data_dir(dir.join("data")).workflow(WORKFLOW).open().await.unwrap();
         submit_all(&engine, jobs).await;
         until_all_ended(&engine).await;
         engine.shutdown().await;

@@ -80,7 +80,8 @@ async fn a_body_that_blocks_its_thread_delays_nobody_and_is_abandoned() {
 #[tokio::test]
 async fn a_timeout_ends_the_attempt() {
     let engine = engine(
-        "  - { id: n, uses: nap, with: { millis: 600000 }, timeout: 30ms, retry: { max_attempts: 1 } }",
+        "  - { id: n, uses: nap, with: { millis: 600000 }, timeout: 30ms,
+      retry: { max_attempts: 1 } }",
     )
     .await;
     let view = crate::world::run(&engine).await;

@@ -45,10 +45,9 @@ async fn failures_are_retried_as_the_policy_says() {
         ("{ failures: 9 }", JobStatus::Failed, 4),
         ("{ failures: 1, fatal: true }", JobStatus::Failed, 1),
     ] {
-        let engine = engine(&format!(
-            "  - {{ id: f, uses: flaky, with: {steps}, retry: {{ max_attempts: 4, initial: 1ms }} }}"
-        ))
-        .await;
+        let retry = "retry: { max_attempts: 4, initial: 1ms }";
+        let steps = format!("  - {{ id: f, uses: flaky, with: {steps}, {retry} }}");
+        let engine = engine(&steps).await;
         let view = run(&engine).await;
         assert_eq!((view.head.status, attempts(&view, "f")), (status, tries), "{steps}");
     }
