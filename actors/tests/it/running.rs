@@ -6,7 +6,7 @@ use callsheet_actors::{EngineError, Submit};
 use callsheet_storage::{JobStatus, ListQuery};
 use serde_json::json;
 
-use crate::world::{Runs, attempts, engine, failure, kinds, output, run, workflow};
+use crate::world::{Runs, attempts, engine, eventually, failure, kinds, output, run, workflow};
 
 #[tokio::test]
 async fn data_flows_from_step_to_step() {
@@ -19,6 +19,8 @@ output: '{{ steps.b.text }}'",
     let view = run(&engine).await;
     assert_eq!(view.head.status, JobStatus::Succeeded);
     assert_eq!(output(&view, "b")["text"], "hello world");
+    // The counters follow the commit; they are not part of it.
+    eventually("the end is counted", || engine.stats().jobs_succeeded == 1).await;
     let stats = engine.stats();
     assert_eq!((stats.jobs_submitted, stats.jobs_succeeded), (1, 1));
     assert_eq!((stats.attempts_started, stats.attempts_succeeded, stats.attempts_open), (2, 2, 0));
@@ -70,7 +72,7 @@ async fn a_long_wait_gives_up_the_actor_and_comes_back() {
         assert!(!view.head.status.has_ended());
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    crate::world::eventually("the job has no actor", || engine.stats().jobs_active == 0).await;
+    eventually("the job has no actor", || engine.stats().jobs_active == 0).await;
     assert_eq!(job.wait().await.unwrap().head.status, JobStatus::Succeeded);
 }
 

@@ -54,7 +54,8 @@ pub fn kinds(runs: &Runs) -> EngineBuilder {
             tokio::time::sleep(Duration::from_millis(input.millis)).await;
             Ok("woke")
         })
-        .step_fn("block", |input: Nap, _: StepContext| async move {
+        .step_fn("block", |input: Nap, context: StepContext| async move {
+            context.progress(0.0, "blocking");
             std::thread::sleep(Duration::from_millis(input.millis));
             Ok("back")
         })
