@@ -16,7 +16,7 @@ pub(crate) const LOG: &str = "CALLSHEET_LOG";
 
 /// All of them with their meaning, for the foot of `callsheet --help` and for the tests.
 pub(crate) const ALL: [(&str, &str); 4] = [
-    (DATA_DIR, "data directory of serve, run, jobs and show"),
+    (DATA_DIR, "data directory of serve and run"),
     (SERVER, "address of the server that submit, jobs, show and cancel talk to"),
     (TOKEN, "token that a server asks for and that a client sends"),
     (LOG, "what is logged, such as `debug` or `info,callsheet_actors=debug`"),

@@ -40,12 +40,18 @@ fn fields(schema: &Value) -> Vec<(String, String)> {
             Some(default) if !default.is_null() => what.push_str(&format!(", default {default}")),
             _ => {}
         }
-        if let Some(line) = field["description"].as_str().and_then(|text| text.lines().next()) {
-            what.push_str(&format!(": {line}"));
+        if let Some(text) = field["description"].as_str() {
+            what.push_str(&format!(": {}", first_paragraph(text)));
         }
         (name.clone(), what)
     };
     properties.iter().map(describe).collect()
+}
+
+/// The first paragraph, on one line.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// A type in a word or two; what is named elsewhere in the schema is shown by its name.
@@ -97,7 +103,7 @@ mod tests {
             "type": "object",
             "required": ["source"],
             "properties": {
-                "source": { "type": "string", "description": "Where from.\nMore." },
+                "source": { "type": "string", "description": "Where\nfrom.\n\nMore." },
                 "max_bytes": { "type": ["integer", "null"], "default": 100 },
                 "file": { "$ref": "#/$defs/Artifact" },
                 "mode": { "$ref": "#/$defs/Mode" },

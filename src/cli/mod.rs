@@ -20,6 +20,7 @@ mod validate;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use callsheet::definition::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -133,8 +134,18 @@ fn meant(error: &clap::Error) -> Option<String> {
         ContextValue::Strings(all) => all.first().cloned(),
         _ => None,
     };
-    let (wrong, right) = (text(wrong)?, text(right)?);
+    let wrong = text(wrong)?;
+    let right = text(right).or_else(|| nearest_flag(&wrong))?;
     Some(format!("try: {}", correct::corrected(&wrong, &right)))
+}
+
+/// The flag of the subcommand in use that is most like what was typed.
+fn nearest_flag(wrong: &str) -> Option<String> {
+    let name = wrong.strip_prefix("--")?;
+    let cli = Cli::command();
+    let command = std::env::args().skip(1).find_map(|word| cli.find_subcommand(word).cloned())?;
+    let flags: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+    nearest(name, flags).map(|flag| format!("--{flag}"))
 }
 
 /// The foot of `callsheet --help`: examples, variables, exit codes.

@@ -89,27 +89,39 @@ async fn show(args: &DemoArgs) -> Result<Exit> {
         Ended::Exited(result) => result,
         Ended::Killed(_) => return Err(CliError::failed("the second process was killed")),
     };
-    conclude(&killed, &result)
+    conclude(&killed, &result, args.video.is_none())
 }
 
 /// The files, the table, and whether all of it is as promised.
-fn conclude(killed: &child::Killed, result: &Value) -> Result<Exit> {
+fn conclude(killed: &child::Killed, result: &Value, is_ours: bool) -> Result<Exit> {
     heading("Result");
-    let (table, faults) = verdict::of(killed, result);
+    let (table, mut faults) = verdict::of(killed, result);
     let files = result["files"].as_object().into_iter().flatten();
     for (key, path) in files {
         print::out(format!("{key:<8} {}", path.as_str().unwrap_or_default()));
     }
     print::out(format!("\n{table}\n"));
+    if is_ours {
+        faults.extend(check_words(result));
+    }
     if faults.is_empty() {
+        let count = killed.done.len();
         print::out(format!(
-            "All is as promised: {} steps were recorded before the kill, and none of them ran again.",
-            killed.done.len()
+            "All is as promised: {count} steps were recorded before the kill, none of them ran again."
         ));
         return Ok(Exit::Done);
     }
     let error = CliError::failed("the demo did not go as promised");
     Err(faults.into_iter().fold(error, CliError::hint))
+}
+
+/// Compares the captions with what was said; answers with a fault when they are far from it.
+fn check_words(result: &Value) -> Option<String> {
+    let srt = result["files"]["srt"].as_str().map(std::fs::read_to_string);
+    let (right, spoken) = video::heard(&srt?.unwrap_or_default());
+    print::out(format!("The captions hold {right} of the {spoken} spoken words in their order."));
+    // Four in five: below that the recogniser or the sound is broken, not just imperfect.
+    (right * 5 < spoken * 4).then(|| format!("only {right} of {spoken} words were heard right"))
 }
 
 /// What must be installed, with the command that installs it.

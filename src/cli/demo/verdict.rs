@@ -80,7 +80,7 @@ impl Fate {
 }
 
 fn row(step: &Value, fate: Fate) -> Vec<String> {
-    let time_of_day = time(&step["started_at"]).map(|at| at.format("%H:%M:%S%.1f UTC").to_string());
+    let time_of_day = time(&step["started_at"]).map(|at| at.format("%H:%M:%S UTC").to_string());
     vec![
         id(step).to_owned(),
         step["attempts"].to_string(),

@@ -12,11 +12,11 @@ pub(super) const VOICE: &str = "flite";
 
 /// What is said: plain words, in sentences that an offline recogniser hears well.
 const WORDS: &str = "\
-The old house stands on the hill above the river. \
-Every morning the children walk down the road to school. \
-In winter the snow covers the fields and the forest. \
-The people in the village talk about the weather. \
-At night the stars shine over the quiet valley.";
+Good morning and welcome to this short film. \
+The engine writes down every step that it has finished. \
+You can stop the machine at any moment and nothing is lost. \
+It starts again and goes on from the last step. \
+Thank you very much for watching.";
 
 /// Whether the program that speaks is installed.
 pub(super) fn has_voice() -> bool {
@@ -40,8 +40,17 @@ pub(super) async fn make(out: &Path) -> Result<PathBuf> {
         .args(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25"])
         .arg("-i")
         .arg(&voice)
-        // A second of silence at the end, so that the last caption has time to be read.
-        .args(["-af", "apad=pad_dur=1", "-shortest", "-c:v", "libx264", "-preset", "ultrafast"])
+        // Silence before, so that the first word is heard whole; and after, so that the last
+        // caption has time to be read.
+        .args([
+            "-af",
+            "adelay=600|600,apad=pad_dur=1",
+            "-shortest",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+        ])
         .args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-movflags", "+faststart"])
         .arg(&video);
     finish(draw).await?;
@@ -49,6 +58,27 @@ pub(super) async fn make(out: &Path) -> Result<PathBuf> {
     let _ = std::fs::remove_file(&voice);
     eprintln!("{}", video.display());
     Ok(video)
+}
+
+/// How many of the spoken words stand in a subtitle file in their order, and how many were spoken.
+pub(super) fn heard(srt: &str) -> (usize, usize) {
+    let is_text = |line: &&str| !line.contains("-->") && line.parse::<u32>().is_err();
+    let heard = words(&srt.lines().filter(is_text).collect::<Vec<_>>().join(" "));
+    let spoken = words(WORDS);
+    // The longest common subsequence, row by row: a word that is wrong or missing costs one.
+    let mut row = vec![0; heard.len() + 1];
+    for word in &spoken {
+        let before = row.clone();
+        for (n, other) in heard.iter().enumerate() {
+            row[n + 1] = if word == other { before[n] + 1 } else { before[n + 1].max(row[n]) };
+        }
+    }
+    (row.last().copied().unwrap_or(0), spoken.len())
+}
+
+fn words(text: &str) -> Vec<String> {
+    let letters = |word: &str| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    text.split_whitespace().map(|word| letters(word).to_lowercase()).collect()
 }
 
 /// Runs a program to its end; its last words explain a failure.
@@ -74,6 +104,17 @@ async fn finish(mut command: Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heard_words_are_counted_in_their_order() {
+        let all = format!("1\n00:00:00,600 --> 00:00:09,000\n{}\n", WORDS.to_uppercase());
+        let (right, spoken) = heard(&all);
+        assert_eq!((right, spoken), (46, 46));
+        let some = "1\n00:00:00,600 --> 00:00:02,000\ngood evening and welcome\n\n2\n\
+            00:00:02,000 --> 00:00:03,000\nto film this\n";
+        assert_eq!(heard(some).0, 5);
+        assert_eq!(heard("").0, 0);
+    }
 
     #[tokio::test]
     async fn a_failed_program_is_explained_by_its_last_words() {

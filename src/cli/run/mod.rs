@@ -129,7 +129,7 @@ fn finish(args: &RunArgs, engine: &Engine, view: &JobView, data: &DataDir) -> Re
             }
             Ok(Exit::Done)
         }
-        _ => Err(not_succeeded(view)),
+        _ => Err(not_succeeded(view, data)),
     }
 }
 
@@ -144,12 +144,16 @@ fn show(output: &Value, landed: &Landed, took: f64) {
     print::out(print::table(&["output", "file"], &[], &rows));
 }
 
-fn not_succeeded(view: &JobView) -> CliError {
-    match view.state.failure() {
-        Some(failure) => CliError::from(failure.clone())
-            .hint("a failed job stays failed: run the command again to begin a new one"),
-        None => CliError::failed(format!("job {} was cancelled", view.head.id)),
-    }
+fn not_succeeded(view: &JobView, data: &DataDir) -> CliError {
+    let id = view.head.id;
+    let dir = correct::quote(&data.path.display().to_string());
+    let error = match view.state.failure() {
+        Some(failure) => CliError::from(failure.clone()),
+        None => CliError::failed(format!("job {id} was cancelled")),
+    };
+    error
+        .hint(format!("look at it with: callsheet show {id} --data-dir {dir}"))
+        .hint("it stays as it is: the same command, run again, begins a new job")
 }
 
 /// The data directory of one run.

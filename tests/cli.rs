@@ -1,0 +1,16 @@
+//! The `callsheet` command from outside: its words, its exit codes, and what it does when it is
+//! interrupted or killed.
+#![allow(clippy::unwrap_used)]
+
+#[path = "cli/golden.rs"]
+mod golden;
+#[path = "cli/interrupt.rs"]
+mod interrupt;
+#[path = "cli/run.rs"]
+mod run;
+#[path = "cli/server.rs"]
+mod server;
+#[path = "cli/words.rs"]
+mod words;
+#[path = "cli/world.rs"]
+mod world;

@@ -1,0 +1,135 @@
+//! `callsheet serve` and the commands that talk to it.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::world::{Finished, Origin, Running, callsheet, place};
+
+/// A server and how to reach it.
+struct Server {
+    running: Running,
+    url: String,
+    path: std::path::PathBuf,
+}
+
+impl Server {
+    fn start(path: &Path, more: &[&str]) -> Self {
+        std::fs::create_dir_all(path.join("flows")).unwrap();
+        std::fs::copy(path.join("notes.yaml"), path.join("flows/notes.yaml")).unwrap();
+        let fixed = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "state"];
+        let open = ["--workflows", "flows", "--allow-private-addresses"];
+        let running = Running::start(path, &[&fixed[..], &open, more].concat());
+        let line = running.wait_for("callsheet listens on ");
+        let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap();
+        let url = url.trim_end_matches(',').to_owned();
+        Self { running, url, path: path.to_owned() }
+    }
+
+    fn ask(&self, args: &[&str]) -> Finished {
+        let mut command = callsheet(&self.path, args);
+        Finished::from(command.env("CALLSHEET_SERVER", &self.url).output().unwrap())
+    }
+}
+
+#[test]
+fn a_job_goes_through_the_server_from_submit_to_show() {
+    let (_dir, path) = place();
+    let origin = Origin::start();
+    origin.open();
+    let server = Server::start(&path, &[]);
+    let url = format!("url={}", origin.url);
+    let submit = ["submit", "notes", "-i", &url, "--key", "k1", "--label", "who=me"];
+    let id = server.ask(&submit).has_ended_with(0).stdout.trim().to_owned();
+    let again = server.ask(&submit).has_ended_with(0);
+    assert_eq!(again.stdout.trim(), id, "the same key gives the same job");
+    assert!(again.stderr.contains("the key was used before"), "{}", again.stderr);
+
+    let followed = server.ask(&["show", &id, "--follow"]).has_ended_with(0).stdout;
+    assert!(followed.lines().last().unwrap().contains("job_succeeded"), "{followed}");
+    let events = server.ask(&["show", &id, "--events", "--json"]).has_ended_with(0).stdout;
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().into())
+        .collect();
+    assert_eq!((kinds.first().unwrap().as_str(), kinds.len()), ("job_submitted", 8), "{kinds:?}");
+
+    let shown = server.ask(&["show", &id]).has_ended_with(0).stdout;
+    assert!(shown.contains("status     succeeded"), "{shown}");
+    let list = server.ask(&["jobs", "--status", "succeeded"]).has_ended_with(0).stdout;
+    assert!(list.contains(&id) && list.contains("who=me"), "{list}");
+    let own = ["submit", "notes.yaml", "-i", &url, "--wait", "--json"];
+    let waited = server.ask(&own).has_ended_with(0).json();
+    assert_eq!(waited["status"], "succeeded");
+    let over = server.ask(&["cancel", &id]).has_ended_with(0).stdout;
+    assert_eq!(over, "it had ended before: succeeded\n");
+}
+
+#[test]
+fn a_cancelled_job_is_cancelled_and_a_wait_for_it_fails() {
+    let (_dir, path) = place();
+    let origin = Origin::start();
+    let server = Server::start(&path, &[]);
+    let url = format!("url={}", origin.url);
+    let id = server.ask(&["submit", "notes", "-i", &url]).has_ended_with(0).stdout;
+    let id = id.trim();
+    origin.wait_until_asked();
+    // A job that is at work has events, and listing them does not wait for its end.
+    let events = server.ask(&["show", id, "--events"]).has_ended_with(0).stdout;
+    assert!(events.contains("step=fetch"), "{events}");
+    let answer = server.ask(&["cancel", id, "--reason", "wrong file"]).has_ended_with(0);
+    assert_eq!(answer.stdout, "cancelled: its work stops now\n");
+    let followed = server.ask(&["show", id, "--follow"]).has_ended_with(1);
+    assert!(followed.stdout.contains("reason=`wrong file`"), "{}", followed.stdout);
+    assert!(followed.stderr.contains("error: the job is cancelled"), "{}", followed.stderr);
+}
+
+#[test]
+fn refusals_of_the_server_are_told_with_their_hints() {
+    let (_dir, path) = place();
+    let server = Server::start(&path, &["--token", "secret"]);
+    let refused = server.ask(&["jobs"]).has_ended_with(1);
+    assert!(refused.stderr.contains("[auth."), "{}", refused.stderr);
+    let cases: [(&[&str], &str); 3] = [
+        (&["submit", "noets"], "[workflow.unknown]"),
+        (&["submit", "notes"], "[input."),
+        (&["show", "01900000-0000-7000-8000-000000000000"], "[job.unknown]"),
+    ];
+    for (args, words) in cases {
+        let ended = server.ask(&[args, &["--token", "secret"]].concat()).has_ended_with(1);
+        assert!(ended.stderr.contains(words) && ended.stderr.contains("hint: "), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_drained_server_ends_well_and_its_jobs_go_on() {
+    let (_dir, path) = place();
+    let origin = Origin::start();
+    let server = Server::start(&path, &[]);
+    let url = format!("url={}", origin.url);
+    let id = server.ask(&["submit", "notes", "-i", &url]).has_ended_with(0).stdout;
+    origin.wait_until_asked();
+    server.running.signal(Signal::TERM);
+    server.running.wait_for("SIGTERM: draining, 1 running attempts may finish");
+    server.running.signal(Signal::TERM);
+    server.running.wait_for("stopping at once");
+    let (status, _) = server.running.end();
+    assert_eq!(status.code(), Some(0));
+
+    origin.open();
+    let server = Server::start(&path, &[]);
+    let ended = server.ask(&["show", id.trim(), "--follow"]).has_ended_with(0);
+    assert!(ended.stdout.contains("cause=shutdown"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_workflow_with_a_problem_stops_the_start() {
+    let (_dir, path) = place();
+    std::fs::create_dir_all(path.join("flows")).unwrap();
+    std::fs::write(path.join("flows/bad.yaml"), "name: bad\nsteps:\n  - { id: a, uses: b }\n")
+        .unwrap();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "state", "--workflows", "flows"];
+    let ended = super::world::finish(&path, &args).has_ended_with(1);
+    assert!(ended.stderr.contains("flows/bad.yaml:3:20: unknown step kind `b`"), "{ended:?}");
+}

@@ -1,0 +1,251 @@
+//! What the tests of the command share: the program, a place for its files, and an origin that
+//! holds its answers back until it is told to give them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Long enough for any machine; only a hang takes so long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program, in an environment without variables of its own.
+pub(crate) fn callsheet(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callsheet"));
+    command.current_dir(dir).args(args).stdin(Stdio::null());
+    for name in ["DATA_DIR", "SERVER", "TOKEN", "LOG"] {
+        command.env_remove(format!("CALLSHEET_{name}"));
+    }
+    command.env_remove("COLUMNS").env_remove("OPENAI_API_KEY").env("RUST_BACKTRACE", "0");
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn finish(dir: &Path, args: &[&str]) -> Finished {
+    Finished::from(callsheet(dir, args).output().unwrap())
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Finished {
+    /// What was printed, as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn has_ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+}
+
+/// The program while it runs; killed when the test is over, however it ends.
+pub(crate) struct Running {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    answer: Option<thread::JoinHandle<String>>,
+}
+
+impl Running {
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
+        let mut child =
+            callsheet(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (stderr, into) = (child.stderr.take().unwrap(), said.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                into.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let mut stdout = child.stdout.take().unwrap();
+        let answer = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stdout.read_to_string(&mut text);
+            text
+        });
+        Self { child, said, answer: Some(answer) }
+    }
+
+    /// What it has said on stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has said this, and answers with the line.
+    pub(crate) fn wait_for(&self, words: &str) -> String {
+        let since = Instant::now();
+        loop {
+            if let Some(line) = self.said().lines().find(|line| line.contains(words)) {
+                return line.to_owned();
+            }
+            assert!(since.elapsed() < PATIENCE, "never said `{words}`: {}", self.said());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let since = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(since.elapsed() < PATIENCE, "does not end: {}", self.said());
+            thread::sleep(Duration::from_millis(5));
+        };
+        (status, self.answer.take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A web server with one file, which it gives only while its gate is open.
+pub(crate) struct Origin {
+    pub(crate) url: String,
+    open: Arc<AtomicBool>,
+    hits: Arc<AtomicUsize>,
+    asked: Receiver<()>,
+}
+
+impl Origin {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/notes.txt", listener.local_addr().unwrap());
+        let open = Arc::new(AtomicBool::new(false));
+        let hits = Arc::new(AtomicUsize::new(0));
+        let (asks, asked) = channel();
+        let (gate, count) = (open.clone(), hits.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (gate, count, asks) = (gate.clone(), count.clone(), asks.clone());
+                thread::spawn(move || answer(stream, &gate, &count, &asks));
+            }
+        });
+        Self { url, open, hits, asked }
+    }
+
+    /// Waits until somebody asks for the file.
+    pub(crate) fn wait_until_asked(&self) {
+        self.asked.recv_timeout(PATIENCE).expect("nobody asked for the file");
+    }
+
+    /// Gives the file from now on, also to those who wait for it.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn hits(&self) -> usize {
+        self.hits.load(Ordering::SeqCst)
+    }
+}
+
+fn answer(mut stream: TcpStream, gate: &AtomicBool, count: &AtomicUsize, asks: &Sender<()>) {
+    let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+    while head.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
+    count.fetch_add(1, Ordering::SeqCst);
+    let _ = asks.send(());
+    let since = Instant::now();
+    while !gate.load(Ordering::SeqCst) && since.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let body = "some notes\n";
+    let length = body.len();
+    let _ = write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    );
+}
+
+/// A workflow that composes subtitles, fetches a file, and composes again.
+pub(crate) const NOTES: &str = r#"
+name: notes
+input:
+  type: object
+  required: [url]
+  additionalProperties: false
+  properties:
+    url: { type: string }
+    words_per_line: { type: integer, default: 3 }
+steps:
+  - id: first
+    uses: subtitles.compose
+    with:
+      words: [{ text: hello, start_s: 0.5, end_s: 1.0 }, { text: world, start_s: 1.0, end_s: 1.5 }]
+      words_per_line: "{{ input.words_per_line }}"
+      width: 640
+      height: 360
+      duration_s: 3
+  - id: fetch
+    uses: media.fetch
+    needs: [first]
+    with: { source: "{{ input.url }}" }
+  - id: last
+    uses: subtitles.compose
+    needs: [fetch]
+    with:
+      words: [{ text: bye, start_s: 0.5, end_s: 1.0 }]
+      width: 640
+      height: 360
+      duration_s: 3
+output:
+  first: "{{ steps.first.srt }}"
+  last: "{{ steps.last.srt }}"
+  vtt: "{{ steps.first.vtt }}"
+  cues: "{{ steps.first.cues }}"
+"#;
+
+/// A directory with that workflow in `notes.yaml`.
+pub(crate) fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.yaml"), NOTES).unwrap();
+    let path = dir.path().to_owned();
+    (dir, path)
+}
+
+/// The attempts of each step, as `show --json` and `run --json` give them.
+pub(crate) fn attempts(result: &Value) -> Vec<(String, u64)> {
+    let steps = result["steps"].as_array().unwrap();
+    let pair = |step: &Value| {
+        (step["id"].as_str().unwrap().to_owned(), step["attempts"].as_u64().unwrap())
+    };
+    steps.iter().map(pair).collect()
+}
+
+pub(crate) fn counts(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
+    pairs.iter().map(|(id, count)| ((*id).to_owned(), *count)).collect()
+}
