@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use callsheet_engine::JobId;
 use callsheet_engine::definition::nearest;
 use callsheet_storage::Digest;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
 use crate::error::Refusal;
@@ -144,6 +144,12 @@ async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes,
 }
 
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
+    if is_list && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        // Serde would take the items for fields by their place, which no one could mean.
+        let what = "the body is a list, not an object".to_owned();
+        return Err(Refusal::Field { what, hint: hint_for("") });
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let what = error.to_string();
         if error.is_data() {
@@ -155,17 +161,17 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// Advice on an unknown field: the known one that is most like it, or all there are.
+/// Advice on an unknown field or value: the known one that is most like it, or all there are.
 fn hint_for(what: &str) -> Option<String> {
-    let (_, rest) = what.split_once("unknown field ").or_else(|| what.split_once("variant "))?;
-    let mut names = rest.split('`').skip(1).step_by(2);
-    let unknown = names.next()?;
+    let named = what.split_once("unknown field ").or_else(|| what.split_once("unknown variant "));
+    let mut names = named.map_or("", |(_, rest)| rest).split('`').skip(1).step_by(2);
+    let unknown = names.next().unwrap_or_default();
     let known: Vec<&str> = names.collect();
-    match nearest(unknown, known.iter().copied()) {
-        Some(near) => Some(format!("did you mean `{near}`?")),
-        None if known.is_empty() => None,
-        None => Some(format!("it may be `{}`", known.join("`, `"))),
-    }
+    Some(match nearest(unknown, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "what the route takes is in `/openapi.json`".to_owned(),
+        None => format!("it may be `{}`", known.join("`, `")),
+    })
 }
 
 fn want_media_type(
@@ -207,7 +213,10 @@ mod tests {
             ),
             ("unknown field `zzzzzzzz`, expected `reason`", Some("it may be `reason`")),
             ("status: unknown variant `faild`, expected `failed`", Some("did you mean `failed`?")),
-            ("invalid type: integer `1`, expected a string", None),
+            (
+                "invalid type: integer `1`, expected a string",
+                Some("what the route takes is in `/openapi.json`"),
+            ),
         ] {
             assert_eq!(hint_for(what).as_deref(), hint, "{what}");
         }

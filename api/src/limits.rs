@@ -79,7 +79,10 @@ pub const SHUTDOWN_SECONDS: u64 = 10;
 /// it the caller gets the error.
 pub const CLIENT_RECONNECTS_COUNT: u32 = 10;
 
-/// Longest wait of the client between two such tries; it doubles from [`STREAM_RETRY_MS`].
+/// First wait of the client between two such tries; it doubles up to [`CLIENT_MAX_BACKOFF`].
+pub const CLIENT_FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Longest wait of the client between two such tries.
 pub const CLIENT_MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// One `?wait=` of the client's own wait, which asks again and again.

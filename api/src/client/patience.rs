@@ -1,9 +1,7 @@
 //! How long a client goes on when the server is away.
 
-use std::time::Duration;
-
 use super::ClientError;
-use crate::limits::{CLIENT_MAX_BACKOFF, CLIENT_RECONNECTS_COUNT, STREAM_RETRY_MS};
+use crate::limits::{CLIENT_FIRST_BACKOFF, CLIENT_MAX_BACKOFF, CLIENT_RECONNECTS_COUNT};
 
 /// Counts failures in a row and waits longer after each.
 pub(super) struct Patience {
@@ -26,7 +24,7 @@ impl Patience {
         if !error.may_pass() || self.failures >= CLIENT_RECONNECTS_COUNT {
             return Err(error);
         }
-        let wait = Duration::from_millis(STREAM_RETRY_MS << self.failures).min(CLIENT_MAX_BACKOFF);
+        let wait = (CLIENT_FIRST_BACKOFF * (1 << self.failures)).min(CLIENT_MAX_BACKOFF);
         self.failures += 1;
         tokio::time::sleep(wait).await;
         Ok(())

@@ -45,6 +45,9 @@ impl HttpError for EngineError {
         match self {
             Self::Refused(problems) if problems.0.len() == 1 => problems.0[0].hint.clone(),
             Self::Refused(_) => Some("`problems` has each of them with its place".to_owned()),
+            Self::UnknownWorkflow { nearest: None, .. } => {
+                Some("the workflows are listed at `/v1/workflows`".to_owned())
+            }
             other => Self::hint(other),
         }
     }

@@ -1,0 +1,14 @@
+//! The front door as clients meet it: a real server on a loopback port over an engine in memory.
+#![allow(clippy::unwrap_used)]
+
+mod artifacts;
+mod client;
+mod docs;
+mod errors;
+mod events;
+mod jobs;
+mod openapi;
+mod raw;
+mod security;
+mod server;
+mod status;
