@@ -1,10 +1,24 @@
 //! The whole workflow `caption` on real speech.
 
-use callsheet_workflows::subtitles::{read_srt, read_vtt};
+use callsheet_workflows::subtitles::{Cue, read_srt, read_vtt};
 use serde_json::{Value, json};
 
 use crate::samples::{FILM_S, Samples, ffprobe};
 use crate::support::{bytes, code, engine, offline, run, text};
+
+/// Words to change, add or take away to get from one text to the other.
+fn distance(from: &[&str], to: &[&str]) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (n, word) in from.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], n + 1);
+        for (m, other) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(word != other);
+            diagonal = row[m + 1];
+            row[m + 1] = changed.min(diagonal + 1).min(row[m] + 1);
+        }
+    }
+    row[to.len()]
+}
 
 /// How far a word may be from where it is spoken.
 const NEAR_S: f64 = 0.5;
@@ -23,17 +37,20 @@ async fn speech_becomes_captions_at_the_right_seconds() {
     let cues = read_srt(&text(&engine, &output["srt"])).unwrap();
     assert_eq!(read_vtt(&text(&engine, &output["vtt"])).unwrap(), cues);
     assert_eq!(output["cues"], cues.len());
-    let shown: Vec<&str> = cues.iter().flat_map(|cue| cue.text.split_whitespace()).collect();
-    let expected: Vec<&str> = spoken.iter().map(|sentence| sentence.text).collect();
-    assert_eq!(shown.join(" "), expected.join(" "));
     assert!(cues.iter().all(|cue| cue.text.split_whitespace().count() <= 3));
+    let shown: Vec<&str> = cues.iter().flat_map(|cue| cue.text.split_whitespace()).collect();
+    let said: Vec<&str> = spoken.iter().flat_map(|one| one.text.split_whitespace()).collect();
+    let wrong = distance(&said, &shown);
+    assert!(wrong * 10 <= said.len(), "{wrong} of {} words: {shown:?}", said.len());
     for sentence in &spoken {
-        let words: Vec<&str> = sentence.text.split_whitespace().collect();
-        let first = cues.iter().find(|cue| words.join(" ").starts_with(&cue.text)).unwrap();
-        let last = cues.iter().find(|cue| sentence.text.ends_with(&cue.text)).unwrap();
-        let (start, end) = (first.start_ms as f64 / 1e3, last.end_ms as f64 / 1e3);
-        assert!((start - sentence.start_s).abs() < NEAR_S, "{start} {}", sentence.start_s);
-        assert!((end - sentence.end_s).abs() < NEAR_S, "{end} {}", sentence.end_s);
+        let during = |cue: &&Cue| {
+            let middle = (cue.start_ms + cue.end_ms) as f64 / 2_000.0;
+            (sentence.start_s..sentence.end_s).contains(&middle)
+        };
+        let first = cues.iter().find(during).unwrap().start_ms as f64 / 1e3;
+        let last = cues.iter().rfind(during).unwrap().end_ms as f64 / 1e3;
+        assert!((first - sentence.start_s).abs() < NEAR_S, "{first} {}", sentence.start_s);
+        assert!((last - sentence.end_s).abs() < NEAR_S, "{last} {}", sentence.end_s);
     }
     assert_eq!(output["provider"], "pocketsphinx");
     assert_eq!(output["draft"], true);
@@ -54,22 +71,20 @@ async fn captions_are_in_the_picture_while_somebody_speaks_and_not_else() {
     let engine = engine(&offline()).await;
     let output = run(&engine, "caption", caption(&film)).await.unwrap();
     samples.write("out.mp4", bytes(&engine, &output["video"]));
-    // Brightness of the lowest fifth, where captions stand, against the film without them.
-    let difference = |second: f64| -> f64 {
-        let filter = "[0]crop=iw:ih/5:0:ih*4/5[a];[1]crop=iw:ih/5:0:ih*4/5[b];\
-                      [a][b]blend=all_mode=difference,format=gray,scale=1:1:flags=area";
-        let raw = samples.ffmpeg(
-            &format!(
-                "-ss {second} -i film.mp4 -ss {second} -i out.mp4 -filter_complex {filter} \
-                 -frames:v 1 -f rawvideo"
-            ),
-            "difference.raw",
+    // The lowest fifth of the picture, where captions stand, in shades of grey.
+    let ground = |film: &str, second: f64| -> Vec<u8> {
+        let arguments = format!(
+            "-ss {second} -i {film} -vf crop=iw:ih/5:0:ih*4/5 -pix_fmt gray -frames:v 1 \
+             -f rawvideo"
         );
-        f64::from(std::fs::read(raw).unwrap()[0])
+        std::fs::read(samples.ffmpeg(&arguments, "ground.raw")).unwrap()
     };
-    let while_speaking = difference(spoken[0].start_s + 1.0);
-    let in_silence = difference(0.1);
-    assert!(while_speaking > in_silence + 5.0, "{while_speaking} against {in_silence}");
+    let changed = |second: f64| -> usize {
+        let (before, after) = (ground("film.mp4", second), ground("out.mp4", second));
+        before.iter().zip(&after).filter(|(before, after)| before.abs_diff(**after) > 80).count()
+    };
+    let (while_speaking, in_silence) = (changed(spoken[0].start_s + 1.0), changed(0.1));
+    assert!(while_speaking > 500 && in_silence < 50, "{while_speaking} against {in_silence}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,8 +74,8 @@ async fn an_odd_picture_and_foreign_sound_become_a_plain_mp4() {
     let samples = Samples::new();
     let engine = engine(&offline()).await;
     let film = samples.ffmpeg(
-        "-f lavfi -i testsrc2=size=161x91:duration=1 -f lavfi -t 1 -i sine \
-         -c:v ffv1 -c:a pcm_s16le",
+        "-f lavfi -i testsrc=size=161x91:duration=1 -f lavfi -t 1 -i sine \
+         -c:v ffv1 -pix_fmt rgb24 -c:a pcm_s16le",
         "odd.mkv",
     );
     let words = json!([{ "text": "hello", "start_s": 0.1, "end_s": 0.9 }]);
@@ -152,8 +152,7 @@ async fn a_long_pause_does_not_move_the_words_after_it() {
     let with = json!({ "audio": audio["audio"] });
     let heard = step(&engine, "speech.transcribe.offline", with).await.unwrap();
     let words = heard["words"].as_array().unwrap();
-    let second = words.iter().find(|word| word["text"] == "second").unwrap();
-    // `second` follows `the`, a fifth of a second after the start of the sentence.
-    let start = second["start_s"].as_f64().unwrap();
-    assert!((start - spoken[1].start_s - 0.1).abs() < 0.3, "{start}");
+    let first = words.iter().find(|word| word["text"] == "he").unwrap();
+    let start = first["start_s"].as_f64().unwrap();
+    assert!((start - spoken[1].start_s).abs() < 0.2, "{start} {}", spoken[1].start_s);
 }
