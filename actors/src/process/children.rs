@@ -1,6 +1,6 @@
 //! The process groups of one attempt.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +26,17 @@ struct Inner {
 
 #[derive(Default)]
 struct Groups {
-    running: BTreeSet<i32>,
+    running: BTreeMap<i32, Manner>,
     stopped: bool,
+}
+
+/// How a group is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// TERM first, KILL after a grace.
+    Polite,
+    /// KILL at once.
+    AtOnce,
 }
 
 /// A process group that belongs to an attempt until this guard is dropped.
@@ -35,6 +44,22 @@ struct Groups {
 pub struct Adopted {
     children: Children,
     pid: i32,
+}
+
+impl Adopted {
+    /// The same, for a process that leaves nothing worth tidying up: what it has written is thrown
+    /// away with the attempt. When the attempt is stopped it is killed without a grace.
+    pub fn disposable(self) -> Self {
+        let mut groups = self.children.lock();
+        if let Some(manner) = groups.running.get_mut(&self.pid) {
+            *manner = Manner::AtOnce;
+        }
+        if groups.stopped {
+            signal(self.pid, Signal::KILL);
+        }
+        drop(groups);
+        self
+    }
 }
 
 impl Drop for Adopted {
@@ -61,7 +86,7 @@ impl Children {
     pub(crate) fn adopt(&self, pid: u32) -> Adopted {
         let pid = i32::try_from(pid).unwrap_or(i32::MAX);
         let mut groups = self.lock();
-        groups.running.insert(pid);
+        groups.running.insert(pid, Manner::Polite);
         if groups.stopped {
             signal(pid, Signal::KILL);
         }
@@ -71,29 +96,36 @@ impl Children {
 
     /// Tells every group to end, and kills what has not ended after the grace.
     pub(crate) async fn stop(&self) {
-        if self.signal_all(Signal::TERM) == 0 {
+        if self.begin_stop() == 0 {
             return;
         }
         let looks = TERM_GRACE_MS / LOOK_EVERY.as_millis() as u64;
         for _ in 0..looks {
             tokio::time::sleep(LOOK_EVERY).await;
-            if self.lock().running.iter().all(|pid| !alive(*pid)) {
+            if !self.lock().running.keys().any(|pid| alive(*pid)) {
                 return;
             }
         }
-        self.signal_all(Signal::KILL);
+        self.kill();
     }
 
     /// Kills every group now; for when there is no time to wait.
     pub(crate) fn kill(&self) {
-        self.signal_all(Signal::KILL);
-    }
-
-    fn signal_all(&self, what: Signal) -> usize {
         let mut groups = self.lock();
         groups.stopped = true;
-        for pid in &groups.running {
-            signal(*pid, what);
+        groups.running.keys().for_each(|pid| signal(*pid, Signal::KILL));
+    }
+
+    /// Gives every group its first signal; answers how many there are.
+    fn begin_stop(&self) -> usize {
+        let mut groups = self.lock();
+        groups.stopped = true;
+        for (pid, manner) in &groups.running {
+            let first = match manner {
+                Manner::Polite => Signal::TERM,
+                Manner::AtOnce => Signal::KILL,
+            };
+            signal(*pid, first);
         }
         groups.running.len()
     }

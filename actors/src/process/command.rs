@@ -26,6 +26,7 @@ pub struct Command {
     on_stdout: Option<OnLine>,
     on_stderr: Option<OnLine>,
     kept_stdout_bytes: usize,
+    disposable: bool,
 }
 
 /// A child that ended well.
@@ -49,6 +50,7 @@ impl Command {
             on_stdout: None,
             on_stderr: None,
             kept_stdout_bytes: OUTPUT_TAIL_BYTES,
+            disposable: false,
         }
     }
 
@@ -101,6 +103,14 @@ impl Command {
         self
     }
 
+    /// Says that the child leaves nothing worth tidying up: it is killed without a grace when the
+    /// attempt is stopped.
+    #[must_use]
+    pub fn disposable(mut self) -> Self {
+        self.disposable = true;
+        self
+    }
+
     /// Runs the child to its end.
     ///
     /// # Errors
@@ -135,7 +145,9 @@ impl Command {
         let program = self.program;
         let start = |error: io::Error| cannot_start(&program, &error);
         let mut child = tokio::process::Command::from(self.inner).spawn().map_err(start)?;
-        let adopted: Option<Adopted> = child.id().map(|pid| self.context.adopt(pid));
+        let adopt = |pid| self.context.adopt(pid);
+        let adopted: Option<Adopted> = child.id().map(adopt);
+        let adopted = if self.disposable { adopted.map(Adopted::disposable) } else { adopted };
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let kept = self.kept_stdout_bytes;
         let (stdout, stderr, status) = tokio::join!(

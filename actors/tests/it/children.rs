@@ -71,6 +71,37 @@ async fn cancel_ends_the_whole_tree_even_one_that_ignores_term() {
 }
 
 #[tokio::test]
+async fn a_disposable_child_is_killed_without_a_grace() {
+    let engine = Engine::builder()
+        .in_memory()
+        .step_fn(
+            "wait",
+            |_: serde_json::Value, context: callsheet_actors::StepContext| async move {
+                // On TERM it would tell that it was asked politely, and live on.
+                let script = "trap 'echo asked >> told' TERM; echo $$ > pids; \
+                          while :; do sleep 0.01; done";
+                let dir = context.work_dir()?.to_owned();
+                let told =
+                    dir.parent().and_then(|of_job| of_job.parent()).map(|it| it.join("told"));
+                std::os::unix::fs::symlink(told.unwrap_or_default(), dir.join("told"))?;
+                let command = context.command("sh").args(["-c", script]).current_dir(&dir);
+                command.disposable().run().await?;
+                Ok(())
+            },
+        )
+        .workflow("name: test\nsteps: [ { id: s, uses: wait } ]")
+        .open()
+        .await
+        .unwrap();
+    let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
+    let (root, pids) = pids(&engine, &job, 1).await;
+    job.cancel(None).await.unwrap();
+    job.wait().await.unwrap();
+    assert!(!exists(pids[0]));
+    assert!(!root.parent().unwrap().join("told").exists(), "it was asked politely first");
+}
+
+#[tokio::test]
 async fn a_timeout_ends_the_child() {
     let engine = engine(&shell("echo $$ >> pids; exec sleep 600", ", timeout: 300ms")).await;
     let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
