@@ -91,7 +91,7 @@ impl Run {
         }
         self.context.prepare(command.as_inner_mut());
         let mut child = command.spawn().map_err(|error| cannot_start(&error))?;
-        let adopted = self.context.adopt(child.as_inner().id());
+        let adopted = self.context.adopt(child.as_inner().id()).disposable();
         let mut log = Log::new(self.duration_s);
         follow(&mut child, &mut log, &self.context);
         let status = child.wait();

@@ -48,6 +48,7 @@ pub(crate) fn input_args(path: &Path) -> Vec<OsString> {
 async fn probe(path: &Path, context: &StepContext) -> StepResult<Facts> {
     let finished = context
         .command(FFPROBE)
+        .disposable()
         .args(["-v", "error", "-print_format", "json", "-show_format", "-show_streams"])
         .args(input_args(path))
         .keep_stdout()

@@ -81,6 +81,7 @@ impl Recogniser {
         };
         let ended = context
             .command(POCKETSPHINX)
+            .disposable()
             .arg("-infile")
             .arg(&named)
             .args(["-time", "yes", "-logfn"])
