@@ -67,6 +67,7 @@ fn unknown(engine: &Engine, word: &str) -> CliError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -102,6 +102,7 @@ async fn finish(mut command: Command) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

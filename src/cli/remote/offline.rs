@@ -83,6 +83,7 @@ fn id(text: &str) -> Result<JobId> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -103,6 +103,7 @@ fn labels(args: &[String]) -> Result<BTreeMap<String, String>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -138,6 +138,7 @@ fn seconds((from, to): (&str, &str)) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

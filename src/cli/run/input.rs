@@ -179,6 +179,7 @@ fn json(name: &str, text: &str) -> Result<Value> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 
