@@ -1,4 +1,5 @@
 //! Opening a data directory, whatever happened to it before.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

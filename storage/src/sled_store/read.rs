@@ -68,7 +68,9 @@ impl Reader {
                 let body = decoded.map_err(|why| damaged(format!("record {expected}: {why}")))?;
                 records.push(Record { sequence: expected, events: body.events });
             }
-            range = chunk.rest;
+            // Records are only ever appended, so the first one that is withheld is the end of what
+            // is durable; by the next part the writer may have come further.
+            range = if chunk.withheld { None } else { chunk.rest };
         }
         if records.is_empty() && !self.has(&keys::record(job, 0))? {
             let known = self.raw_head(job)?.is_some();
@@ -219,5 +221,78 @@ fn prefixes_of(query: &ListQuery) -> &'static [u8] {
         Some("running" | "sleeping" | "stopping") => &[keys::LIVE],
         Some("succeeded" | "failed" | "cancelled") => &[keys::ENDED],
         Some(_) => &[],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_engine::{Event, Timestamp};
+
+    use super::super::view::{Hidden, View};
+    use super::*;
+    use crate::artifacts::ArtifactStore;
+    use crate::limits::SCAN_CHUNK_COUNT;
+
+    fn id(n: u8) -> JobId {
+        JobId::from_bytes([n; 16])
+    }
+
+    fn reader_of(records: u64) -> (tempfile::TempDir, Reader) {
+        let root = tempfile::tempdir().unwrap();
+        let codec = Codec::new(ArtifactStore::open(root.path()).unwrap());
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        for sequence in 0..records {
+            let key = keys::record(id(1), sequence);
+            let body = RecordBody { events: vec![Event::JobCancelled { at: Timestamp(0) }] };
+            db.insert(&key, codec.encode_blocking(&key, &body).unwrap()).unwrap();
+        }
+        (root, Reader::new(Arc::new(Shared::new(View::new(db))), codec))
+    }
+
+    // The parts of a long journal are read at different moments. Here record `n` is withheld as it
+    // was in the first moment, and the later ones are there as they may be in the second.
+    #[test]
+    fn a_journal_ends_at_the_first_record_that_is_withheld() {
+        let (_root, reader) = reader_of(3 * SCAN_CHUNK_COUNT as u64);
+        for n in [1, 254, 255, 256, 257, 511, 512, 700] {
+            reader.shared.view.hide(Hidden::from([(keys::record(id(1), n), None)]));
+            let seen = reader.journal(id(1), 0);
+            let sequences: Vec<_> = seen.unwrap().iter().map(|it| it.sequence).collect();
+            assert_eq!(sequences, (0..n).collect::<Vec<_>>());
+            reader.shared.view.reveal();
+        }
+        let all = reader.journal(id(1), 0).unwrap();
+        assert_eq!(all.len(), 3 * SCAN_CHUNK_COUNT);
+    }
+
+    #[test]
+    fn a_claim_is_as_long_as_it_was_granted() {
+        let (_root, reader) = reader_of(5);
+        let claim = |records| reader.claim(id(1), Grant { epoch: 1, records });
+        // There is no head: the records are looked at first.
+        let why = |answer: Result<Claim, StoreError>| answer.unwrap_err().to_string();
+        assert!(why(claim(6)).contains("5 of its 6 records are there"), "{}", why(claim(6)));
+        assert!(why(claim(5)).contains("its head is missing"));
+    }
+
+    #[test]
+    fn heads_of_two_prefixes_become_one_list() {
+        let chunk = |prefix: u8, jobs: &[u8], rest: Option<u8>| Chunk {
+            entries: jobs.iter().map(|n| (keys::head(prefix, id(*n)), [*n].into())).collect(),
+            rest: rest.map(|n| keys::heads(prefix, Some(id(n)))),
+            withheld: false,
+        };
+        let jobs = |part: &HeadsPart| part.entries.iter().map(|it| it.1[0]).collect::<Vec<_>>();
+        let whole =
+            merge(vec![chunk(keys::LIVE, &[2, 5], None), chunk(keys::ENDED, &[1, 3], None)]);
+        assert_eq!((jobs(&whole), whole.older), (vec![1, 2, 3, 5], None));
+        // One prefix was read down to 4 only: what is older than that is for the next part.
+        let part =
+            merge(vec![chunk(keys::LIVE, &[4, 6], Some(4)), chunk(keys::ENDED, &[1, 5], None)]);
+        assert_eq!((jobs(&part), part.older), (vec![4, 5, 6], Some(id(4))));
+        let both =
+            merge(vec![chunk(keys::LIVE, &[4, 6], Some(4)), chunk(keys::ENDED, &[2, 5], Some(2))]);
+        assert_eq!((jobs(&both), both.older), (vec![4, 5, 6], Some(id(4))));
     }
 }

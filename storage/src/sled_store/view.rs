@@ -51,6 +51,9 @@ pub(super) struct Chunk {
     pub(super) entries: Vec<(Vec<u8>, IVec)>,
     /// What is left of the range; `None` at its end.
     pub(super) rest: Option<Range<Vec<u8>>>,
+    /// Whether the tree holds keys here that are not durable yet. The parts of a range are read
+    /// one moment after the other: what this one withholds, the next one may show.
+    pub(super) withheld: bool,
 }
 
 impl View {
@@ -129,14 +132,17 @@ impl Durable<'_> {
             found.insert(key.to_vec(), value);
         }
         let (covered, rest) = split(range, &found, from_end);
+        let mut withheld = false;
         let bounds = (Bound::Included(&covered.start), Bound::Excluded(&covered.end));
         for (key, before) in self.hidden.range::<Vec<u8>, _>(bounds) {
             match before {
-                Some(value) => found.insert(key.clone(), value.clone()),
-                None => found.remove(key),
-            };
+                Some(value) => {
+                    found.insert(key.clone(), value.clone());
+                }
+                None => withheld |= found.remove(key).is_some(),
+            }
         }
-        Ok(Chunk { entries: found.into_iter().collect(), rest })
+        Ok(Chunk { entries: found.into_iter().collect(), rest, withheld })
     }
 }
 
