@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn heads_of_two_prefixes_become_one_list() {
         let chunk = |prefix: u8, jobs: &[u8], rest: Option<u8>| Chunk {
-            entries: jobs.iter().map(|n| (keys::head(prefix, id(*n)), [*n].into())).collect(),
+            entries: jobs.iter().map(|n| (keys::head(prefix, id(*n)), (&[*n]).into())).collect(),
             rest: rest.map(|n| keys::heads(prefix, Some(id(n)))),
             withheld: false,
         };
