@@ -67,6 +67,7 @@ fn edges(plan: &Plan) -> impl Iterator<Item = (u32, u32, bool)> + '_ {
     })
 }
 
+/// Adds a line.
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{content}");
@@ -96,6 +97,7 @@ fn mermaid_text(label: &str) -> String {
     text
 }
 
+/// A label in quotes: Graphviz knows the escapes of C.
 fn dot_text(label: &str) -> String {
     let mut text = String::with_capacity(label.len());
     for c in label.chars() {

@@ -47,7 +47,7 @@ pub const MAX_PROBLEMS_COUNT: usize = 200;
 
 /// Known names that are compared, over all problems of one document, to suggest the nearest one.
 /// Beyond it problems come without a suggestion.
-pub const MAX_SUGGESTION_CANDIDATES_COUNT: usize = 1_000_000;
+pub const MAX_SUGGESTION_CANDIDATES_COUNT: usize = 200_000;
 
 /// Depth of nesting in a definition's values. Beyond it the definition is refused, so that no walk
 /// over one can exhaust the stack.

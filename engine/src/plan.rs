@@ -170,6 +170,7 @@ impl Plan {
         check_size(input)
     }
 
+    /// A plan of what is not a text, so that problems have paths and no lines.
     fn checked(workflow: Workflow, catalog: Option<&Catalog>) -> Result<Self, Problems> {
         let mut findings = Findings::new();
         let graph = check(&workflow, catalog, &mut findings);
@@ -179,6 +180,7 @@ impl Plan {
         Err(findings.into_problems(None))
     }
 
+    /// Puts a plan together from what was checked.
     fn assemble(workflow: Workflow, graph: Graph) -> Self {
         let Graph { steps, index, output, input } = graph;
         let digest = digest(&workflow);
@@ -186,6 +188,7 @@ impl Plan {
     }
 }
 
+/// The size counts as JSON, which is how the input is stored and sent.
 fn check_size(input: Value) -> Result<Value, Problems> {
     let bytes = input.to_string().len();
     if bytes <= MAX_INPUT_BYTES {
@@ -196,6 +199,7 @@ fn check_size(input: Value) -> Result<Value, Problems> {
     Err(Problems(vec![Problem::new("input.too_large", "input", message).with_hint(hint)]))
 }
 
+/// The same problem in the words of a submitter, who sees `input` and not a schema.
 fn input_problem(misfit: Misfit) -> Problem {
     let code = match misfit.kind {
         MisfitKind::UnknownField => "input.unknown_field",
@@ -206,8 +210,8 @@ fn input_problem(misfit: Misfit) -> Problem {
     Problem::new(code, place.to_string(), misfit.message).with_hint(misfit.hint)
 }
 
-/// A job finds its frozen definition by this digest, over upgrades as well: so a field that is added
-/// to the definition has to be left out of its JSON where it is not used.
+/// A job finds its frozen definition by this digest, over upgrades as well: so a field that is
+/// added to the definition has to be left out of its JSON where it is not used.
 fn digest(workflow: &Workflow) -> String {
     let value = serde_json::to_value(workflow)
         .expect("a workflow is JSON: its map keys are strings and its numbers were checked");
@@ -284,8 +288,9 @@ output: '{{ steps.d }}'
         let digest = |text: &str| plan(text).digest().to_owned();
         let base = digest("name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] } }]");
         let same = [
-            "{\"steps\":[{\"with\":{\"y\":[2,3],\"x\":1},\"uses\":\"k\",\"id\":\"a\"}],\"name\":\"n\"}",
-            "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] }, timeout: 1d, concurrency: 8 }]",
+            r#"{"steps":[{"with":{"y":[2,3],"x":1},"uses":"k","id":"a"}],"name":"n"}"#,
+            "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] }, timeout: 1d, \
+             concurrency: 8 }]",
         ];
         for text in same {
             assert_eq!(digest(text), base, "{text}");
@@ -353,7 +358,8 @@ steps: [{ id: a, uses: k }]
         let table = [
             (
                 json!(null),
-                "the field `video` is missing [input.missing_field] at `input.video`\n  hint: add `video`",
+                "the field `video` is missing [input.missing_field] at `input.video`\n  hint: add \
+                 `video`",
             ),
             (json!({ "video": 3 }), "`3` is not of type `string` [input.invalid] at `input.video`"),
             (
@@ -362,7 +368,8 @@ steps: [{ id: a, uses: k }]
             ),
             (
                 json!({ "vidoe": "v" }),
-                "unknown field `vidoe` [input.unknown_field] at `input.vidoe`\n  hint: did you mean `video`?",
+                "unknown field `vidoe` [input.unknown_field] at `input.vidoe`\n  hint: did you \
+                 mean `video`?",
             ),
             (json!("v"), "`\"v\"` is not of type `object` [input.invalid] at `input`"),
             (json!({ "video": "v".repeat(MAX_INPUT_BYTES) }), "[input.too_large] at `input`"),

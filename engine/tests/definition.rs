@@ -37,7 +37,7 @@ fn catalog() -> Catalog {
             "speech.transcribe",
             json!({ "type": "object", "required": ["media"], "additionalProperties": false,
                     "properties": { "media": { "type": "string" },
-                                    "words": { "type": "integer", "minimum": 1, "maximum": 12 } } }),
+                                    "words": { "type": "integer" } } }),
             words.clone(),
         ),
         kind("speech.transcribe.offline", json!({ "type": "object" }), words),
@@ -139,7 +139,8 @@ steps:
          hint: did you mean `timeout`?",
             "9:13: unknown field `sourc` [with.unknown_field] at `steps[1].with.sourc`\n  \
          hint: did you mean `source`?",
-            "12:14: `timeout` is the number `90`, not a length of time [definition.bad_duration] at \
+            "12:14: `timeout` is the number `90`, not a length of time [definition.bad_duration] \
+             at \
          `steps[2].timeout`\n  hint: give the unit: `90s` or `90ms`",
             "13:20: unknown step `fecth` [definition.unknown_step] at `steps[2].with.video`\n  \
          hint: did you mean `fetch`?",

@@ -36,10 +36,6 @@ fn a_chain_of_many_steps_loads() {
     };
     // The last comes first, so that nothing is in order.
     let workflow = Workflow::new("chain", (0..MANY).rev().map(step).collect());
-    let text = serde_json::to_string(&workflow).unwrap();
-    let short =
-        text.replace("\"concurrency\":8,", "").replace("\"on_error\":\"fail\"", "\"if\":true");
-    assert!(short.len() < callsheet_engine::limits::MAX_DEFINITION_BYTES * 2);
     let plan = Plan::build(workflow, &catalog()).unwrap();
     assert_eq!(plan.steps().len(), MANY);
     let first = plan.index_of("s0").unwrap();

@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use super::finding::Findings;
 use super::place::Path;
-use super::{Step, Workflow, default_concurrency};
+use super::{Retry, Step, Workflow, default_concurrency};
 use crate::limits::{
     MAX_ATTEMPTS_COUNT, MAX_FALLBACKS_COUNT, MAX_NAME_BYTES, MAX_NESTING_DEPTH,
     MAX_OPEN_ATTEMPTS_COUNT, MAX_STEPS_COUNT,
 };
 use crate::time::Millis;
 
+/// Checks what needs to know nothing of kinds or of other steps. It runs on what is built in Rust
+/// as well, so it repeats nothing that only a text can get wrong.
 pub(super) fn check(workflow: &Workflow, findings: &mut Findings) {
     let path = Path::ROOT;
     check_name(&workflow.name, path.key("name"), findings);
@@ -32,6 +34,7 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Findings) {
     }
 }
 
+/// A workflow's name stands in URLs and in file names.
 fn check_name(name: &str, path: Path<'_>, findings: &mut Findings) {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -44,6 +47,7 @@ fn check_name(name: &str, path: Path<'_>, findings: &mut Findings) {
     bad_name("the workflow's name", name, path, hint, findings);
 }
 
+/// A step's id is a name of the expression language: `steps.ID`.
 fn check_id(id: &str, path: Path<'_>, findings: &mut Findings) {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let begins = id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -58,6 +62,7 @@ fn check_id(id: &str, path: Path<'_>, findings: &mut Findings) {
     bad_name("the step id", id, path, hint, findings);
 }
 
+/// A name that is missing or of the wrong type has been reported where it was read.
 fn bad_name(what: &str, name: &str, path: Path<'_>, hint: String, findings: &mut Findings) {
     if !findings.covers(path) {
         let shown: String = name.chars().take(MAX_NAME_BYTES).collect();
@@ -75,6 +80,7 @@ fn check_depth(value: &Value, path: Path<'_>, findings: &mut Findings) {
     }
 }
 
+/// How many lists and maps lie around the innermost value.
 fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
@@ -83,6 +89,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
+/// The numbers of one step. What is out of bounds is said with the bounds.
 fn check_step(step: &Step, path: &Path<'_>, findings: &mut Findings) {
     check_id(&step.id, path.key("id"), findings);
     check_depth(&step.with, path.key("with"), findings);
@@ -94,52 +101,61 @@ fn check_step(step: &Step, path: &Path<'_>, findings: &mut Findings) {
         let path = below.at(n);
         fallback.with.iter().for_each(|with| check_depth(with, path.key("with"), findings));
     }
-    let mut out = |path: Path<'_>, message: String, hint: String| {
-        if !findings.covers(path) {
-            findings.add("definition.out_of_range", path, message, hint);
-        }
-    };
-    let retry = path.key("retry");
-    let attempts = step.retry.max_attempts;
-    if !(1..=MAX_ATTEMPTS_COUNT).contains(&attempts) {
-        let message = format!("`max_attempts` is {attempts}");
-        out(retry.key("max_attempts"), message, format!("from 1 to {MAX_ATTEMPTS_COUNT}"));
-    }
-    let factor = step.retry.factor;
-    if !factor.is_finite() || factor < 1.0 {
-        out(retry.key("factor"), format!("`factor` is {factor}"), "at least 1".to_owned());
-    }
-    let jitter = step.retry.jitter;
-    if !(0.0..=1.0).contains(&jitter) {
-        out(retry.key("jitter"), format!("`jitter` is {jitter}"), "from 0 to 1".to_owned());
-    }
-    if step.retry.max < step.retry.initial {
-        let message = format!("`max` is {}, less than `initial`", step.retry.max);
-        out(retry.key("max"), message, format!("at least {}", step.retry.initial));
-    }
+    check_retry(&step.retry, path.key("retry"), findings);
     if step.timeout == Millis(0) {
-        let hint = "give the time that an attempt may take, such as `10m`".to_owned();
-        out(path.key("timeout"), "`timeout` is 0".to_owned(), hint);
+        let hint = "give the time that an attempt may take, such as `10m`";
+        out_of_range(path.key("timeout"), "`timeout` is 0".to_owned(), hint, findings);
     }
     let items = step.concurrency;
     if items == 0 || items as usize > MAX_OPEN_ATTEMPTS_COUNT {
         let message = format!("`concurrency` is {items}");
-        out(path.key("concurrency"), message, format!("from 1 to {MAX_OPEN_ATTEMPTS_COUNT}"));
+        let hint = format!("from 1 to {MAX_OPEN_ATTEMPTS_COUNT}");
+        out_of_range(path.key("concurrency"), message, hint, findings);
     } else if items != default_concurrency() && step.for_each.is_none() {
         let message = "`concurrency` has no meaning without `for_each`".to_owned();
-        out(path.key("concurrency"), message, "remove it, or add `for_each`".to_owned());
+        let hint = "remove it, or add `for_each`";
+        out_of_range(path.key("concurrency"), message, hint, findings);
     }
     let count = step.fallback.len();
     if count > MAX_FALLBACKS_COUNT {
         let message = format!("the step has {count} fallbacks");
-        out(path.key("fallback"), message, format!("at most {MAX_FALLBACKS_COUNT}"));
+        out_of_range(below, message, format!("at most {MAX_FALLBACKS_COUNT}"), findings);
+    }
+}
+
+/// A policy out of these bounds would never retry, or never stop to.
+fn check_retry(retry: &Retry, path: Path<'_>, findings: &mut Findings) {
+    let attempts = retry.max_attempts;
+    if !(1..=MAX_ATTEMPTS_COUNT).contains(&attempts) {
+        let message = format!("`max_attempts` is {attempts}");
+        let hint = format!("from 1 to {MAX_ATTEMPTS_COUNT}");
+        out_of_range(path.key("max_attempts"), message, hint, findings);
+    }
+    if !retry.factor.is_finite() || retry.factor < 1.0 {
+        let message = format!("`factor` is {}", retry.factor);
+        out_of_range(path.key("factor"), message, "at least 1", findings);
+    }
+    if !(0.0..=1.0).contains(&retry.jitter) {
+        let message = format!("`jitter` is {}", retry.jitter);
+        out_of_range(path.key("jitter"), message, "from 0 to 1", findings);
+    }
+    if retry.max < retry.initial {
+        let message = format!("`max` is {}, less than `initial`", retry.max);
+        out_of_range(path.key("max"), message, format!("at least {}", retry.initial), findings);
+    }
+}
+
+/// A number that could not be read has been reported, and stands here as its default.
+fn out_of_range(path: Path<'_>, message: String, hint: impl Into<String>, findings: &mut Findings) {
+    if !findings.covers(path) {
+        findings.add("definition.out_of_range", path, message, hint);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{catalog, check_steps, lines, said};
-    use super::super::{OnError, Retry, validate};
+    use super::super::{OnError, validate};
     use super::*;
     use crate::limits::MAX_PROBLEMS_COUNT;
 
@@ -213,9 +229,8 @@ mod tests {
         let none = lines(&validate(&Workflow::new("n", vec![]), &catalog()));
         assert_eq!(
             none,
-            [
-                "definition.missing_field: the workflow has no steps (add a step with `id` and `uses`)"
-            ]
+            ["definition.missing_field: the workflow has no steps (add a step with `id` and \
+                 `uses`)"]
         );
         let mut deep = serde_json::json!(1);
         for _ in 0..=MAX_NESTING_DEPTH {

@@ -33,6 +33,7 @@ pub(super) struct Site {
 }
 
 impl<'c> Compiler<'c> {
+    /// A compiler for the expressions of one workflow.
     pub(super) fn new(
         workflow: &'c Workflow,
         index: &'c HashMap<&'c str, StepIndex>,
@@ -42,12 +43,15 @@ impl<'c> Compiler<'c> {
         Self { workflow, references: References::new(workflow, index, catalog), findings }
     }
 
+    /// The job's output: it sees every step, since it is made when all have settled.
     pub(super) fn output(&mut self) -> Template {
         let site = Site { step: None, sees_item: false };
         let path = Path::ROOT.key("output");
         self.template(&self.workflow.output, path, site, &mut BTreeSet::new())
     }
 
+    /// Compiles a tree and adds the edges that its expressions make to `needs`. A string that does
+    /// not compile is reported and left out: the plan is not made then.
     fn template(
         &mut self,
         value: &Value,
@@ -82,6 +86,8 @@ impl<'c> Compiler<'c> {
         }
     }
 
+    /// The expression of an `if`, with or without braces around all of it. Braces around a part of
+    /// it would make a string, and every string but the empty one is true.
     fn condition(
         &mut self,
         condition: &Condition,
@@ -199,6 +205,7 @@ fn input_of(with: &Value) -> Value {
     if with.is_null() { json!({}) } else { with.clone() }
 }
 
+/// Reports an expression that does not compile, at the very place in its text.
 fn refuse(error: ExpressionError, path: Path<'_>, findings: &mut Findings) {
     let hint = error.hint.unwrap_or_else(|| "see the guide to expressions".to_owned());
     findings.add_within(error.code, path, error.offset, error.message, hint);

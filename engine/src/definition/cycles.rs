@@ -49,6 +49,7 @@ fn unordered(steps: &[PlannedStep]) -> Vec<bool> {
     unmet.into_iter().map(|left| left > 0).collect()
 }
 
+/// Names the steps of a cycle, from the one that comes first in the definition.
 fn report(cycle: &[usize], steps: &[PlannedStep], findings: &mut Findings) {
     let Some(first) = cycle.iter().copied().min() else { return };
     let turn = cycle.iter().position(|step| *step == first).unwrap_or(0);

@@ -37,6 +37,7 @@ pub(crate) enum Spot {
 }
 
 impl Findings {
+    /// Nothing found yet.
     pub(crate) fn new() -> Self {
         Self {
             found: Vec::new(),
@@ -46,6 +47,7 @@ impl Findings {
         }
     }
 
+    /// Whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -143,6 +145,8 @@ impl Findings {
         self.places.insert(path.to_place());
     }
 
+    /// Keeps a finding unless there are too many, or the very same was found before: the input of a
+    /// step is checked again for each fallback that inherits it.
     fn push(&mut self, finding: Finding) {
         if self.found.len() == MAX_PROBLEMS_COUNT {
             self.dropped += 1;
@@ -181,5 +185,75 @@ impl Findings {
             problems.push(Problem::new("definition.more", "", message).with_hint(hint));
         }
         Problems(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::node::{Key, Kind, Layout};
+    use super::*;
+
+    fn said(problems: &Problems) -> Vec<&str> {
+        problems.0.iter().map(|problem| problem.message.as_str()).collect()
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_the_text() {
+        let mark = |line, column| Some(Mark { line, column });
+        let leaf = |line| Node { kind: Kind::Null, mark: mark(line, 9), layout: Layout::Unknown };
+        let key = |text: &str, line| Key { text: text.to_owned(), mark: mark(line, 1) };
+        let fields = vec![(key("a", 1), leaf(1)), (key("b", 2), leaf(2)), (key("c", 3), leaf(3))];
+        let root = Node { kind: Kind::Map(fields), mark: mark(1, 1), layout: Layout::Unknown };
+        let mut findings = Findings::new();
+        findings.add("x", Path::ROOT.key("c"), "third value", "-");
+        findings.add_on_key("x", Path::ROOT.key("c").to_place(), "third key", "-");
+        findings.add("x", Path::ROOT.key("zzz"), "the whole", "-");
+        findings.add_in_text("x", mark(2, 4), "in between", "-");
+        findings.add("x", Path::ROOT.key("a"), "first value", "-");
+        findings.add("x", Path::ROOT.key("b"), "second value", "-");
+        let problems = findings.into_problems(Some(&root));
+        assert_eq!(
+            said(&problems),
+            ["the whole", "first value", "in between", "second value", "third key", "third value",]
+        );
+        assert_eq!((problems.0[5].line, problems.0[5].column), (Some(3), Some(9)));
+    }
+
+    #[test]
+    fn the_same_is_said_once_and_faulty_places_cover_what_is_below() {
+        let mut findings = Findings::new();
+        let outer = Path::ROOT.key("steps");
+        let inner = outer.at(1);
+        assert!(!findings.covers(inner.key("id")));
+        for message in ["same", "same", "other"] {
+            findings.add("x", inner, message, "-");
+        }
+        assert!(findings.covers(inner.key("id")) && findings.covers(inner));
+        assert!(!findings.covers(outer) && !findings.covers(outer.at(2)));
+        findings.cover(outer.at(2));
+        assert!(findings.covers(outer.at(2)));
+        assert_eq!(said(&findings.into_problems(None)), ["same", "other"]);
+    }
+
+    #[test]
+    fn what_is_too_much_is_counted() {
+        let mut findings = Findings::new();
+        for n in 0..MAX_PROBLEMS_COUNT + 3 {
+            findings.add("x", Path::ROOT.at(n), format!("problem {n}"), "-");
+        }
+        let problems = findings.into_problems(None);
+        assert_eq!(problems.0.len(), MAX_PROBLEMS_COUNT + 1);
+        let last = problems.0.last().map(|problem| problem.message.as_str());
+        assert_eq!(last, Some("3 more problems are not shown"));
+    }
+
+    #[test]
+    fn suggestions_end_when_their_work_is_done() {
+        let mut findings = Findings::new();
+        let near = |findings: &mut Findings| findings.suggest("ab", ["abc"], "otherwise");
+        assert_eq!(near(&mut findings), "did you mean `abc`?");
+        let many = std::iter::repeat_n("zzzzzz", MAX_SUGGESTION_CANDIDATES_COUNT);
+        assert_eq!(findings.suggest("ab", many, "otherwise"), "otherwise");
+        assert_eq!(near(&mut findings), "otherwise");
     }
 }

@@ -17,10 +17,13 @@ pub(super) struct Kinds<'c> {
 }
 
 impl<'c> Kinds<'c> {
+    /// The kinds of a catalog.
     pub(super) fn new(catalog: &'c Catalog) -> Self {
         Self { catalog, schemas: HashMap::new() }
     }
 
+    /// Checks the kind of a step, and those of its fallbacks. A fallback without `with` is given
+    /// that of the step, so this has to suit both.
     pub(super) fn check_step(&mut self, step: &Step, path: &Path<'_>, findings: &mut Findings) {
         let with = path.key("with").to_place();
         for misfit in self.check_use(&step.uses, &step.with, path, findings) {
@@ -100,6 +103,7 @@ fn misfits(schema: &Schema, with: &Value) -> Vec<Misfit> {
     misfits
 }
 
+/// The places of all strings whose value is not known before the run.
 fn find_templates(value: &Value, at: &mut Vec<OwnedTurn>, found: &mut Vec<Place>) {
     match value {
         Value::String(text) if is_template(text) => found.push(Place(at.clone())),
@@ -121,6 +125,7 @@ fn find_templates(value: &Value, at: &mut Vec<OwnedTurn>, found: &mut Vec<Place>
     }
 }
 
+/// The code says whether a name or a value is wrong; the name is where the eye should go.
 fn report(misfit: Misfit, with: &Place, findings: &mut Findings) {
     let place = with.join(misfit.place);
     let Misfit { message, hint, .. } = misfit;
@@ -179,7 +184,8 @@ mod tests {
             ),
             (
                 "uses: strict\n    with: { source: x, zzz: 1 }",
-                "unknown field `zzz` (the fields here are `any`, `count`, `mode`, `source` and `tags`)",
+                "unknown field `zzz` (the fields here are `any`, `count`, `mode`, `source` and \
+                 `tags`)",
             ),
             (
                 "uses: strict\n    with: { source: 3 }",

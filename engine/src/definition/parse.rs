@@ -34,6 +34,7 @@ pub fn parse_json(value: &Value) -> Result<Workflow, Problems> {
     conclude(Some((root, workflow)), findings)
 }
 
+/// The workflow if nothing was found, or else what was found.
 fn conclude(draft: Option<(Node, Workflow)>, findings: Findings) -> Result<Workflow, Problems> {
     match draft {
         Some((_, workflow)) if findings.is_empty() => Ok(workflow),
@@ -48,6 +49,8 @@ pub(crate) fn draft(text: &str, findings: &mut Findings) -> Option<(Node, Workfl
     Some((root, workflow))
 }
 
+/// Reads the whole definition. What is wrong is reported and gets the value of a field that is not
+/// there, so that the rest can be read and checked.
 fn workflow(root: &Node, findings: &mut Findings) -> Workflow {
     const KNOWN: [&str; 5] = ["name", "description", "input", "steps", "output"];
     let path = Path::ROOT;
@@ -68,6 +71,7 @@ fn workflow(root: &Node, findings: &mut Findings) -> Workflow {
     }
 }
 
+/// Reads the steps; one that cannot be read keeps its place, so that paths stay right.
 fn steps(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<Step> {
     const HINT: &str = "write `steps:` and below it a list of steps, each with `id` and `uses`";
     if fields.get("steps").is_none() {
@@ -81,6 +85,7 @@ fn steps(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<Step> {
     read.map(|(n, item)| step(item, &path.at(n), fields.findings())).collect()
 }
 
+/// Reads one step.
 fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
     const KNOWN: [&str; 11] = [
         "id",
@@ -144,6 +149,7 @@ fn needs(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<String> {
     ids
 }
 
+/// `if: true` is a truth value in YAML, everything else an expression.
 fn condition(fields: &mut Fields<'_, '_>) -> Option<Condition> {
     let node = fields.get("if")?;
     match &node.kind {
@@ -158,6 +164,7 @@ fn condition(fields: &mut Fields<'_, '_>) -> Option<Condition> {
     }
 }
 
+/// Reads a retry policy; what it does not say is as usual.
 fn retry(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Retry {
     const KNOWN: [&str; 5] = ["max_attempts", "initial", "factor", "max", "jitter"];
     let usual = Retry::default();
@@ -171,6 +178,7 @@ fn retry(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Retry {
     }
 }
 
+/// Reads one alternative.
 fn fallback(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Fallback {
     let fields = Fields::open(node, path, &["uses", "with"], findings);
     let Some(mut fields) = fields else { return Fallback { uses: String::new(), with: None } };
@@ -256,7 +264,8 @@ output: '{{ steps.a }}'
             ("with:", ""),
             (
                 "timeout: 90",
-                "4:14 definition.bad_duration: `timeout` is the number `90`, not a length of time (give the unit: `90s` or `90ms`)",
+                "4:14 definition.bad_duration: `timeout` is the number `90`, not a length of time \
+                 (give the unit: `90s` or `90ms`)",
             ),
             (
                 "timeout: soon",
@@ -273,11 +282,13 @@ output: '{{ steps.a }}'
             ("if: ''", "`if` is the string ``, not an expression"),
             (
                 "retry: 3",
-                "4:12 definition.wrong_type: expected a map, found the number `3` (write it with the fields `max_attempts`,",
+                "4:12 definition.wrong_type: expected a map, found the number `3` (write it with \
+                 the fields `max_attempts`,",
             ),
             (
                 "retry: { max_attempt: 3 }",
-                "4:14 definition.unknown_field: unknown field `max_attempt` (did you mean `max_attempts`?)",
+                "4:14 definition.unknown_field: unknown field `max_attempt` (did you mean \
+                 `max_attempts`?)",
             ),
             ("retry: { initial: 1 }", "4:23 definition.bad_duration: `initial` is the number `1`"),
             ("retry: { factor: two }", "`factor` is the string `two`, not a number"),
@@ -294,7 +305,8 @@ output: '{{ steps.a }}'
             ("fallback: [{ uses: k, when: 1 }]", "unknown field `when`"),
             (
                 "on_error: contniue",
-                "4:15 definition.unknown_value: `contniue` is not a value of `on_error` (did you mean `continue`?)",
+                "4:15 definition.unknown_value: `contniue` is not a value of `on_error` (did you \
+                 mean `continue`?)",
             ),
             (
                 "on_error: explode",
@@ -364,7 +376,8 @@ output: '{{ steps.a }}'
             said,
             [
                 "definition.wrong_type: `id` is the number `3`, not a string (write `id: \"…\"`)",
-                "definition.missing_field: the field `uses` is missing (name a step kind, such as `uses: media.fetch`)",
+                "definition.missing_field: the field `uses` is missing (name a step kind, such as \
+                 `uses: media.fetch`)",
             ]
         );
     }

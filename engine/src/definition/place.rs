@@ -18,6 +18,7 @@ pub(crate) struct Path<'p> {
 }
 
 impl<'p> Path<'p> {
+    /// The whole document.
     pub(crate) const ROOT: Path<'static> = Path { parent: None, turn: None };
 
     /// The path of a field.
@@ -30,10 +31,12 @@ impl<'p> Path<'p> {
         self.turn(Turn::At(index))
     }
 
+    /// The path of what is one turn further.
     pub(crate) fn turn<'c>(&'c self, turn: Turn<'c>) -> Path<'c> {
         Path { parent: Some(self), turn: Some(turn) }
     }
 
+    /// The path written out. Only done for what is reported.
     pub(crate) fn to_place(self) -> Place {
         let mut turns = Vec::new();
         let mut path = Some(&self);
@@ -88,6 +91,7 @@ impl fmt::Display for Place {
     }
 }
 
+/// Whether a key can be written behind a dot.
 fn is_plain(key: &str) -> bool {
     !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
 }

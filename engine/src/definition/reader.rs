@@ -47,6 +47,7 @@ impl<'n, 'f> Fields<'n, 'f> {
         Some(Self { fields, path, findings, meant })
     }
 
+    /// Where problems with what is below these fields go.
     pub(super) fn findings(&mut self) -> &mut Findings {
         self.findings
     }
@@ -78,6 +79,7 @@ impl<'n, 'f> Fields<'n, 'f> {
         self.findings.add("definition.missing_field", self.path.key(name), message, hint);
     }
 
+    /// A field that is a string and not empty.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let node = self.get(name)?;
         match &node.kind {
@@ -94,10 +96,13 @@ impl<'n, 'f> Fields<'n, 'f> {
         }
     }
 
+    /// A field of any type.
     pub(super) fn json(&self, name: &str) -> Option<Value> {
         self.get(name).map(Node::to_json)
     }
 
+    /// A length of time. A bare number is refused because nobody can tell seconds from
+    /// milliseconds by looking at it.
     pub(super) fn duration(&mut self, name: &str) -> Option<Millis> {
         let node = self.get(name)?;
         let hint = match &node.kind {
@@ -113,6 +118,7 @@ impl<'n, 'f> Fields<'n, 'f> {
         None
     }
 
+    /// A whole number; its bounds are for the validation.
     pub(super) fn whole(&mut self, name: &str) -> Option<u32> {
         let node = self.get(name)?;
         if let Kind::Number(number) = &node.kind
@@ -125,6 +131,7 @@ impl<'n, 'f> Fields<'n, 'f> {
         None
     }
 
+    /// A number; its bounds are for the validation.
     pub(super) fn number(&mut self, name: &str) -> Option<f64> {
         let node = self.get(name)?;
         if let Kind::Number(number) = &node.kind {
@@ -162,6 +169,7 @@ impl<'n, 'f> Fields<'n, 'f> {
         }
     }
 
+    /// Reports a field of the wrong type.
     pub(super) fn wrong(&mut self, name: &str, message: String, hint: String) {
         self.findings.add("definition.wrong_type", self.path.key(name), message, hint);
     }
@@ -188,22 +196,10 @@ pub(super) fn list(names: &[&str]) -> String {
 }
 
 /// Words of the design that this version does not know yet.
+#[rustfmt::skip]
 const PLANNED: [&str; 15] = [
-    "workflow",
-    "sleep",
-    "until",
-    "signal",
-    "switch",
-    "repeat",
-    "heartbeat",
-    "queue",
-    "priority",
-    "slots",
-    "cache",
-    "undo",
-    "in_doubt",
-    "version",
-    "schedule",
+    "workflow", "sleep", "until", "signal", "switch", "repeat", "heartbeat", "queue", "priority",
+    "slots", "cache", "undo", "in_doubt", "version", "schedule",
 ];
 
 /// Words of other systems and what they are called here.
@@ -230,6 +226,8 @@ const SYNONYMS: [(&str, &str); 20] = [
     ("attempts", "max_attempts"),
 ];
 
+/// What to write instead of a field that there is not: the word of another system translated, then
+/// a word of the design that has to wait, then the nearest of the known ones.
 fn unknown_hint(name: &str, known: &[&str], findings: &mut Findings) -> String {
     if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, _)| *theirs == name)
         && known.contains(ours)

@@ -29,6 +29,7 @@ const ROOTS: [&str; 5] = ["input", "steps", "item", "index", "job"];
 const JOB_FIELDS: [&str; 2] = ["id", "submitted_at"];
 
 impl<'c> References<'c> {
+    /// What the expressions of one workflow may refer to.
     pub(super) fn new(
         workflow: &'c Workflow,
         index: &'c HashMap<&'c str, StepIndex>,
@@ -90,6 +91,7 @@ impl<'c> References<'c> {
         }
     }
 
+    /// The step of an id, or else a report.
     fn find_step(&self, id: &str, path: Path<'_>, findings: &mut Findings) -> Option<StepIndex> {
         if let Some(index) = self.index.get(id) {
             return Some(*index);
@@ -101,6 +103,8 @@ impl<'c> References<'c> {
         None
     }
 
+    /// Adds an edge of the graph. A step that needs itself is reported here, where the very
+    /// expression is known, and makes no edge.
     fn add_edge(
         &self,
         index: StepIndex,
@@ -149,6 +153,7 @@ impl<'c> References<'c> {
         }
     }
 
+    /// Checks a field of the input.
     fn check_input(&self, name: &str, path: Path<'_>, findings: &mut Findings) {
         let Some(known) = &self.inputs else { return };
         if known.contains(&name) {
@@ -163,6 +168,8 @@ impl<'c> References<'c> {
         findings.add("definition.unknown_input", path, message, hint);
     }
 
+    /// Names that stand alone are most often steps or inputs whose root was forgotten, or texts
+    /// whose quotes were.
     fn unknown_root(&self, name: &str, path: Path<'_>, findings: &mut Findings) {
         let hint = if self.index.contains_key(name) {
             format!("did you mean `steps.{name}`?")
@@ -177,6 +184,7 @@ impl<'c> References<'c> {
     }
 }
 
+/// Checks the fields of `job`.
 fn check_job(names: &Names, path: Path<'_>, findings: &mut Findings) {
     for field in names.below(&["job"]).filter(|field| !JOB_FIELDS.contains(field)) {
         let otherwise = format!("`job` has {}", list(&JOB_FIELDS));
@@ -186,8 +194,8 @@ fn check_job(names: &Names, path: Path<'_>, findings: &mut Findings) {
     }
 }
 
-/// The names of an object's fields, when the schema leaves no others; with `open`, also when it does
-/// not speak of others.
+/// The names of an object's fields, when the schema leaves no others; with `open`, also when it
+/// does not speak of others.
 fn known_fields(schema: &Value, open: bool) -> Option<Vec<&str>> {
     let closed = match schema.get("additionalProperties") {
         Some(Value::Bool(allowed)) => !allowed,

@@ -62,6 +62,7 @@ impl Schema {
         misfits
     }
 
+    /// What the schema says, in our words. One error may speak of several fields.
     fn describe(&self, error: &ValidationError<'_>) -> Vec<Misfit> {
         let place = to_place(error.instance_path());
         let whole = |message, hint| {
@@ -124,6 +125,7 @@ impl Schema {
         properties.into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect()
     }
 
+    /// What a missing field is for, in the first line of its own description.
     fn field_hint(&self, keyword: &Location, name: &str) -> String {
         let field = self.around(keyword).and_then(|schema| schema.get("properties")?.get(name));
         let about = field.and_then(|field| field.get("description")?.as_str());
@@ -133,6 +135,8 @@ impl Schema {
         }
     }
 
+    /// The schema that a keyword belongs to. Paths through `$ref` lead nowhere; then there is no
+    /// suggestion.
     fn around(&self, keyword: &Location) -> Option<&Value> {
         let (parent, _) = keyword.as_str().rsplit_once('/')?;
         self.source.pointer(parent)
@@ -150,6 +154,7 @@ impl Misfit {
     }
 }
 
+/// A field that the schema does not have.
 fn unknown_field(place: &Place, name: &str, known: &[&str]) -> Misfit {
     let hint = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -164,6 +169,7 @@ fn unknown_field(place: &Place, name: &str, known: &[&str]) -> Misfit {
     }
 }
 
+/// The types that would do.
 fn type_names(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(name) => format!("`{name}`"),
@@ -174,6 +180,7 @@ fn type_names(kind: &TypeKind) -> String {
     }
 }
 
+/// The same path, in our words.
 fn to_place(location: &Location) -> Place {
     let turns = location.iter().map(|segment| match segment {
         LocationSegment::Property(key) => OwnedTurn::Key(key.into_owned()),
@@ -213,6 +220,155 @@ fn fill_below(root: &Value, schema: &Value, value: &mut Value, depth: usize) {
         }
         if let Some(given) = map.get_mut(name) {
             fill_below(root, field, given, depth - 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "required": ["video", "style"],
+            "additionalProperties": false,
+            "properties": {
+                "video": { "type": "string", "description": "The video.\nLong." },
+                "style": { "enum": ["bold", "thin", 3] },
+                "words": { "type": ["integer", "null"], "minimum": 1, "maximum": 9 },
+                "name": { "pattern": "^[a-z]+$" },
+                "tags": { "uniqueItems": true },
+                "near": { "$ref": "#/$defs/near" },
+            },
+            "$defs": { "near": { "required": ["x"], "properties": { "x": {} },
+                                  "additionalProperties": false } },
+        })
+    }
+
+    /// What is said of a value: `kind place: message (hint)` each.
+    fn said(value: Value) -> Vec<String> {
+        let misfits = Schema::compile(&schema()).unwrap().misfits(&value);
+        misfits
+            .iter()
+            .map(|it| format!("{:?} {}: {} ({})", it.kind, it.place, it.message, it.hint))
+            .collect()
+    }
+
+    #[test]
+    fn every_misfit_has_its_own_words() {
+        let table: [(Value, &[&str]); 13] = [
+            (json!({ "video": "v", "style": "bold" }), &[]),
+            (json!(3), &["Value : `3` is not of type `object` (expected `object`)"]),
+            (
+                json!({}),
+                &[
+                    "MissingField video: the field `video` is missing (add `video`: The video.)",
+                    "MissingField style: the field `style` is missing (add `style`)",
+                ],
+            ),
+            (
+                json!({ "vidoe": "v", "style": 3 }),
+                &["UnknownField vidoe: unknown field `vidoe` (did you mean `video`?)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "zzz": 1 }),
+                &["UnknownField zzz: unknown field `zzz` (the fields here are `name`, `near`, \
+                   `style`, `tags`, `video` and `words`)"],
+            ),
+            (
+                json!({ "video": "v", "style": "blod" }),
+                &["Value style: `\"blod\"` is not one of the values allowed here (did you mean \
+                   `bold`?)"],
+            ),
+            (
+                json!({ "video": "v", "style": "zzzzzz" }),
+                &["Value style: `\"zzzzzz\"` is not one of the values allowed here (one of \
+                   [\"bold\",\"thin\",3])"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "words": "x" }),
+                &["Value words: `\"x\"` is not of type `null` or `integer` (expected `null` or \
+                   `integer`)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "words": 0 }),
+                &["Value words: `0` is too small (at least 1)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "name": "A" }),
+                &["Value name: `\"A\"` has not the form wanted here (it has to match `^[a-z]+$`)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "tags": [1, 1] }),
+                &["Whole tags: [1,1] has non-unique elements (the schema's `uniqueItems` says so)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "near": { "y": 1 } }),
+                &[
+                    "UnknownField near.y: unknown field `y` (",
+                    "MissingField near.x: the field `x` is missing (add `x`)",
+                ],
+            ),
+            (
+                json!({ "video": "v".repeat(9_999), "style": "s".repeat(9_999) }),
+                &["Value style: `\"sss"],
+            ),
+        ];
+        for (value, expected) in table {
+            let shown: String = value.to_string().chars().take(80).collect();
+            let mut found = said(value);
+            found.sort();
+            let mut expected = expected.to_vec();
+            expected.sort_unstable();
+            assert_eq!(found.len(), expected.len(), "{shown}: {found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.starts_with(expected) && found.len() < 700, "{shown}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_that_is_none_says_where() {
+        let (place, why) =
+            Schema::compile(&json!({ "properties": { "a": { "type": "strnig" } } })).unwrap_err();
+        assert_eq!(place.to_string(), "properties.a.type");
+        assert!(why.contains("strnig"), "{why}");
+    }
+
+    #[test]
+    fn nothing_is_fetched_and_patterns_take_linear_time() {
+        for source in [
+            json!({ "$ref": "https://example.com/schema.json" }),
+            json!({ "$ref": "file:///etc/passwd" }),
+            json!({ "pattern": "^(?=look)ahead" }),
+        ] {
+            assert!(Schema::compile(&source).is_err(), "{source}");
+        }
+        let schema = Schema::compile(&json!({ "pattern": "^(a+)+$" })).unwrap();
+        assert_eq!(schema.misfits(&json!(format!("{}b", "a".repeat(20_000)))).len(), 1);
+    }
+
+    #[test]
+    fn defaults_are_filled_in_where_nothing_is_given() {
+        let schema = json!({ "properties": {
+            "a": { "default": 1 },
+            "b": { "properties": { "c": { "default": [2] } } },
+            "d": { "default": {}, "properties": { "e": { "default": null } } },
+        } });
+        let table = [
+            (json!({}), json!({ "a": 1, "d": { "e": null } })),
+            (json!({ "a": 5, "b": {} }), json!({ "a": 5, "b": { "c": [2] }, "d": { "e": null } })),
+            (json!({ "a": null, "d": 3 }), json!({ "a": null, "d": 3 })),
+            (json!([1]), json!([1])),
+        ];
+        for (mut given, expected) in table {
+            fill_defaults(&schema, &mut given);
+            assert_eq!(given, expected);
         }
     }
 }

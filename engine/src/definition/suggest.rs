@@ -10,9 +10,11 @@ pub fn nearest<'c>(wanted: &str, candidates: impl IntoIterator<Item = &'c str>) 
     if wanted.is_empty() || wanted.len() > MAX_COMPARED_CHARS {
         return None;
     }
+    // One letter for another is no mistake of typing when there is only one.
+    let most = if wanted.len() == 1 { 0 } else { wanted.len().div_ceil(3) };
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
-        let allowed = best.map_or(wanted.len().div_ceil(3), |(distance, _)| distance - 1);
+        let allowed = best.map_or(most, |(distance, _)| distance - 1);
         if let Some(distance) = distance_within(&wanted, candidate, allowed) {
             best = Some((distance, candidate));
             if distance == 0 {
@@ -91,6 +93,7 @@ mod tests {
     #[test]
     fn an_exact_match_beats_all_and_ties_go_to_the_first() {
         assert_eq!(nearest("ab", ["aa", "ab"]), Some("ab"));
+        assert_eq!(nearest("x", ["y", "X"]), Some("X"));
         assert_eq!(nearest("abc", ["abd", "abe"]), Some("abd"));
     }
 

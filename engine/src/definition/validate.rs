@@ -61,6 +61,7 @@ pub(crate) fn check(
     Graph { steps, index, output, input }
 }
 
+/// The steps by id. An id that is taken names the first step that has it.
 fn index_of_steps<'w>(
     workflow: &'w Workflow,
     findings: &mut Findings,
@@ -82,6 +83,7 @@ fn index_of_steps<'w>(
     index
 }
 
+/// Turns the edges round: whoever needs a step is one of its dependents.
 fn link_dependents(steps: &mut [PlannedStep]) {
     for n in 0..steps.len() {
         let needs = std::mem::take(&mut steps[n].needs);
@@ -94,45 +96,18 @@ fn link_dependents(steps: &mut [PlannedStep]) {
 }
 
 /// Words that a schema begins with; others are ignored by JSON Schema, which hides mistakes.
+#[rustfmt::skip]
 const SCHEMA_WORDS: [&str; 36] = [
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "title",
-    "description",
-    "default",
-    "examples",
-    "enum",
-    "const",
-    "anyOf",
-    "oneOf",
-    "allOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "patternProperties",
-    "propertyNames",
-    "minProperties",
-    "maxProperties",
-    "dependentRequired",
-    "dependentSchemas",
-    "unevaluatedProperties",
-    "items",
-    "minItems",
-    "maxItems",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "format",
-    "minimum",
-    "maximum",
-    "definitions",
-    "deprecated",
+    "type", "properties", "required", "additionalProperties", "title", "description", "default",
+    "examples", "enum", "const", "anyOf", "oneOf", "allOf", "not", "if", "then", "else",
+    "patternProperties", "propertyNames", "minProperties", "maxProperties", "dependentRequired",
+    "dependentSchemas", "unevaluatedProperties", "items", "minItems", "maxItems", "minLength",
+    "maxLength", "pattern", "format", "minimum", "maximum", "definitions", "deprecated",
     "readOnly",
 ];
 
+/// The schema of the input. Its words are checked one by one, because JSON Schema takes an unknown
+/// word for a remark: `propertys` would allow anything.
 fn input_schema(workflow: &Workflow, findings: &mut Findings) -> Option<Schema> {
     const CODE: &str = "definition.bad_schema";
     const HINT: &str = "write `input: { type: object, properties: { video: { type: string } } }`";
@@ -142,7 +117,7 @@ fn input_schema(workflow: &Workflow, findings: &mut Findings) -> Option<Schema> 
         findings.add(CODE, path, "`input` is not a JSON Schema", HINT);
         return None;
     };
-    for word in map.keys().filter(|word| !word.starts_with(['$', 'x'])) {
+    for word in map.keys().filter(|word| !word.starts_with('$') && !word.starts_with("x-")) {
         if !SCHEMA_WORDS.contains(&word.as_str()) {
             let hint = findings.suggest(word, SCHEMA_WORDS, HINT);
             let message = format!("`{word}` is not a word of JSON Schema");
@@ -232,13 +207,13 @@ mod tests {
 
     #[test]
     fn step_ids_are_taken_once() {
-        let text = "name: n\nsteps:\n  - { id: a, uses: k }\n  - { id: b, uses: k }\n  - { id: a, uses: k }\n";
+        let text = "name: n\nsteps:\n  - { id: a, uses: k }\n  - { id: b, uses: k }\n  - { id: a, \
+         uses: k }\n";
         assert_eq!(
             said(text, &catalog()),
-            [
-                "5:11 definition.duplicate_step: the step id `a` is taken (`steps[0]` has it already; \
-             give this one another)"
-            ]
+            ["5:11 definition.duplicate_step: the step id `a` is taken (`steps[0]` has it \
+                 already; \
+             give this one another)"]
         );
     }
 }

@@ -62,6 +62,7 @@ fn plain_json(text: &str) -> Option<Node> {
     serde_json::from_str(text).ok().map(|value| Node::from_json(&value))
 }
 
+/// Where an empty text is said to be empty.
 const FIRST: Option<Mark> = Some(Mark { line: 1, column: 1 });
 
 /// Stands for a template that was not quoted, so that nothing else is said about its value.
@@ -70,6 +71,7 @@ const UNREADABLE: &str = "{{ none }}";
 /// Reading cannot go on; why has been reported.
 struct Stopped;
 
+/// Builds the tree from the parser's events, on a stack of its own.
 struct Builder<'t, 'f> {
     text: &'t str,
     findings: &'f mut Findings,
@@ -95,6 +97,7 @@ struct Open {
 }
 
 impl Builder<'_, '_> {
+    /// Takes one event.
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stopped> {
         let mark = mark_of(span.start.line(), span.start.col());
         match event {
@@ -149,6 +152,7 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
+    /// Opens a list or a map.
     fn begin(&mut self, kind: Kind, anchor: usize, mark: Option<Mark>) -> Result<(), Stopped> {
         self.check_depth(self.open.len() + 1, mark)?;
         self.open.push(Open {
@@ -172,6 +176,7 @@ impl Builder<'_, '_> {
         self.place(node)
     }
 
+    /// Counts what aliases unfold to, so that a few lines cannot become gigabytes.
     fn check_nodes(&mut self, mark: Option<Mark>) -> Result<(), Stopped> {
         if self.nodes <= MAX_DEFINITION_NODES_COUNT {
             return Ok(());
@@ -182,6 +187,7 @@ impl Builder<'_, '_> {
         Err(Stopped)
     }
 
+    /// Every walk over the tree recurses, so nothing may nest deeper than the stack bears.
     fn check_depth(&mut self, depth: usize, mark: Option<Mark>) -> Result<(), Stopped> {
         if depth <= MAX_NESTING_DEPTH {
             return Ok(());
@@ -192,6 +198,7 @@ impl Builder<'_, '_> {
         Err(Stopped)
     }
 
+    /// Puts a node where the parser stands: as the document, an item, a key or a value.
     fn place(&mut self, node: Node) -> Result<(), Stopped> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -241,6 +248,7 @@ impl Builder<'_, '_> {
         Ok(())
     }
 
+    /// What a scalar means: quoted it is a string, plain it is what the core schema says.
     fn scalar(
         &mut self,
         text: &str,
@@ -263,6 +271,7 @@ impl Builder<'_, '_> {
         })
     }
 
+    /// Tags other than those that say what is so anyway would be dropped in silence.
     fn refuse_tag(&mut self, tag: Option<&Tag>, mark: Option<Mark>, allowed: &str) {
         let Some(tag) = tag else { return };
         if !allowed.is_empty() && tag.is_yaml_core_schema_tag(allowed) {
@@ -273,6 +282,7 @@ impl Builder<'_, '_> {
         self.findings.add_in_text("definition.syntax", mark, message, hint);
     }
 
+    /// Reports what the parser stopped at, with the line that it was in.
     fn syntax(&mut self, mark: Option<Mark>, info: &str, text: &str) {
         let line = mark.and_then(|mark| {
             let index = usize::try_from(mark.line).ok()?.checked_sub(1)?;
@@ -288,6 +298,7 @@ impl Builder<'_, '_> {
     }
 }
 
+/// The likeliest remedy: most texts that are not YAML are so for one of these reasons.
 fn syntax_hint(info: &str, line: &str) -> &'static str {
     if info.contains("tab") {
         "indent with spaces, not with tabs"
@@ -327,6 +338,7 @@ fn block_layout(text: &str, value: &str, span: Span) -> Layout {
     }
 }
 
+/// The parser counts lines from 1 and columns from 0.
 fn mark_of(line: usize, column: usize) -> Option<Mark> {
     Some(Mark { line: line.max(1) as u64, column: column as u64 + 1 })
 }
@@ -464,7 +476,8 @@ mod tests {
 
     #[test]
     fn json_is_read_as_it_is() {
-        let text = "{\n\t\"a\": [1, 2.5, -3e2, true, null, \"\\u00e4\\ud83d\\ude00\\/\\n\"],\n\t\"b\":{},\"c\":[]\n}";
+        let text = "{\n\t\"a\": [1, 2.5, -3e2, true, null, \
+         \"\\u00e4\\ud83d\\ude00\\/\\n\"],\n\t\"b\":{},\"c\":[]\n}";
         assert_eq!(tree(text), Ok(serde_json::from_str(text).unwrap()));
     }
 

@@ -13,15 +13,18 @@ use crate::limits::{MAX_EXPRESSION_RESULT_BYTES, MAX_NESTING_DEPTH};
 pub(super) struct Budget(usize);
 
 impl Budget {
+    /// The whole of it.
     pub(super) fn new() -> Self {
         Self(MAX_EXPRESSION_RESULT_BYTES)
     }
 
+    /// Takes some of it, if there is enough left.
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), ExpressionError> {
         self.0 = self.0.checked_sub(bytes).ok_or_else(ExpressionError::too_large)?;
         Ok(())
     }
 
+    /// How many bytes are left.
     pub(super) fn left(&self) -> usize {
         self.0
     }
@@ -73,12 +76,15 @@ pub(super) fn spend_json(value: &Value, budget: &mut Budget) -> Result<(), Expre
     }
 }
 
+/// Converts the value of one expression.
 struct Converter<'c> {
     source: &'c str,
     budget: &'c mut Budget,
 }
 
 impl Converter<'_> {
+    /// The value as JSON. A lazy list is walked here for the first time, so this is where its
+    /// errors and its true size come to light.
     fn convert(&mut self, term: &Term, depth: usize) -> Result<Value, ExpressionError> {
         if depth > MAX_NESTING_DEPTH {
             return Err(self.mistyped(&format!("it nests deeper than {MAX_NESTING_DEPTH}")));
@@ -98,20 +104,19 @@ impl Converter<'_> {
             ValueKind::Seq | ValueKind::Iterable => self.list(term, depth),
             ValueKind::Map => self.map(term, depth),
             ValueKind::Undefined => Err(ExpressionError::undefined(self.source)),
-            // A value that is itself an error: reading it gives the error.
-            ValueKind::Invalid => match term.try_iter() {
-                Err(error) => Err(ExpressionError::from_engine(&error, self.source)),
-                Ok(_) => Err(self.mistyped("the value is broken")),
-            },
+            ValueKind::Invalid => Err(self.invalid(term)),
             other => Err(self.mistyped(&format!("JSON has no {other}"))),
         }
     }
 
+    /// A value of a few bytes.
     fn scalar(&mut self, value: Value) -> Result<Value, ExpressionError> {
         self.budget.spend(4)?;
         Ok(value)
     }
 
+    /// minijinja counts with 128 bits, JSON with 64; what does not fit is an error, for a number
+    /// that is nearly right is worse than none.
     fn number(&self, term: &Term) -> Result<Number, ExpressionError> {
         if !term.is_integer() {
             let float = f64::try_from(term.clone()).ok().and_then(Number::from_f64);
@@ -123,6 +128,7 @@ impl Converter<'_> {
             .map_err(|_| self.mistyped("the whole number does not fit 64 bits"))
     }
 
+    /// A list, its items counted before they are kept.
     fn list(&mut self, term: &Term, depth: usize) -> Result<Value, ExpressionError> {
         self.budget.spend(2)?;
         let mut items = Vec::new();
@@ -133,6 +139,7 @@ impl Converter<'_> {
         Ok(Value::Array(items))
     }
 
+    /// An object. Keys that are numbers or truth values become text, as Python's `json` does it.
     fn map(&mut self, term: &Term, depth: usize) -> Result<Value, ExpressionError> {
         self.budget.spend(2)?;
         let mut map = Map::new();
@@ -141,7 +148,8 @@ impl Converter<'_> {
                 .get_item(&key)
                 .map_err(|error| ExpressionError::from_engine(&error, self.source))?;
             let key = match key.kind() {
-                ValueKind::String | ValueKind::Number | ValueKind::Bool => key.to_string(),
+                ValueKind::String | ValueKind::Number => key.to_string(),
+                ValueKind::Bool => key.is_true().to_string(),
                 other => return Err(self.mistyped(&format!("a key of an object is a {other}"))),
             };
             self.budget.spend(key.len() + 4)?;
@@ -154,7 +162,108 @@ impl Converter<'_> {
         term.try_iter().map_err(|error| ExpressionError::from_engine(&error, self.source))
     }
 
+    /// The error that a value is: an item of a lazy list that could not be made.
+    fn invalid(&self, term: &Term) -> ExpressionError {
+        let inside = Term::from(vec![term.clone()]);
+        match inside.try_iter().map(|items| items.checked().next()) {
+            Ok(Some(Err(error))) => ExpressionError::from_engine(&error, self.source),
+            _ => self.mistyped("the value is broken"),
+        }
+    }
+
     fn mistyped(&self, detail: &str) -> ExpressionError {
         ExpressionError::mistyped(self.source, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn back(term: &Term) -> Result<Value, &'static str> {
+        to_json(term, "source", &mut Budget::new()).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn json_survives_the_way_there_and_back() {
+        let values = [
+            json!(null),
+            json!(true),
+            json!(0),
+            json!(-1),
+            json!(u64::MAX),
+            json!(i64::MIN),
+            json!(1.0),
+            json!(-0.0),
+            json!(0.1),
+            json!(f64::MAX),
+            json!(5e-324),
+            json!(9007199254740993u64),
+            json!(""),
+            json!("ä\u{0}\n\"{{ x }}"),
+            json!([]),
+            json!({}),
+            json!([null, [1, [2.5]], { "a": { "": [] } }]),
+        ];
+        for value in values {
+            assert_eq!(back(&to_term(&value)), Ok(value));
+        }
+    }
+
+    #[test]
+    fn what_json_has_no_word_for_is_an_error() {
+        let table = [
+            (Term::UNDEFINED, "expression.undefined"),
+            (Term::from(vec![Term::from(1), Term::UNDEFINED]), "expression.undefined"),
+            (Term::from(f64::NAN), "expression.type"),
+            (Term::from(f64::INFINITY), "expression.type"),
+            (Term::from(u128::MAX), "expression.type"),
+            (Term::from(i128::MIN), "expression.type"),
+            (Term::from_bytes(vec![1]), "expression.type"),
+            (Term::from_pairs([(Term::from(vec![1]), 1)]), "expression.type"),
+            (
+                Term::from(minijinja::Error::from(minijinja::ErrorKind::OutOfFuel)),
+                "expression.fuel",
+            ),
+        ];
+        for (term, code) in table {
+            assert_eq!(back(&term), Err(code), "{term:?}");
+        }
+    }
+
+    #[test]
+    fn keys_become_text_and_wide_numbers_fit_if_they_can() {
+        assert_eq!(back(&Term::from_pairs([(1, "a")])), Ok(json!({ "1": "a" })));
+        assert_eq!(back(&Term::from_pairs([(true, "a")])), Ok(json!({ "true": "a" })));
+        assert_eq!(back(&Term::from(u128::from(u64::MAX))), Ok(json!(u64::MAX)));
+        assert_eq!(back(&Term::from(i128::from(i64::MIN))), Ok(json!(i64::MIN)));
+    }
+
+    #[test]
+    fn size_and_depth_are_bounded() {
+        let mut deep = Term::from(1);
+        for _ in 0..=MAX_NESTING_DEPTH {
+            deep = Term::from(vec![deep]);
+        }
+        assert_eq!(back(&deep), Err("expression.type"));
+        let endless = Term::make_iterable(|| (0u64..).map(Term::from));
+        assert_eq!(back(&endless), Err("expression.size"));
+        let long = "x".repeat(MAX_EXPRESSION_RESULT_BYTES);
+        assert_eq!(back(&Term::from(long.as_str())), Err("expression.size"));
+        let wide = Term::from_pairs([(long.as_str(), 1)]);
+        assert_eq!(back(&wide), Err("expression.size"));
+    }
+
+    #[test]
+    fn a_value_costs_the_same_however_it_is_taken_over() {
+        let value = json!({ "a": [1, "text", null], "b": { "c": true } });
+        let (mut one, mut other) = (Budget::new(), Budget::new());
+        spend_json(&value, &mut one).unwrap();
+        to_json(&to_term(&value), "source", &mut other).unwrap();
+        assert_eq!(one.left(), other.left());
     }
 }

@@ -23,10 +23,12 @@ pub struct ExpressionError {
 }
 
 impl ExpressionError {
+    /// An error without advice and place.
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None, line: None, offset: None }
     }
 
+    /// The same error with advice.
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -46,11 +48,13 @@ impl ExpressionError {
         self
     }
 
+    /// The text is longer than any expression should be.
     pub(super) fn too_long(bytes: usize) -> Self {
         Self::new("expression.too_long", format!("the expression has {bytes} bytes"))
             .with_hint(format!("at most {MAX_EXPRESSION_BYTES} bytes; compute it in a step"))
     }
 
+    /// The value, or something on the way to it, is too large.
     pub(super) fn too_large() -> Self {
         let limit = MAX_EXPRESSION_RESULT_BYTES;
         Self::new("expression.size", format!("the result is larger than {limit} bytes"))
@@ -106,6 +110,7 @@ impl ExpressionError {
             .with_hint("check the types of the values that it names")
     }
 
+    /// A name that only shows when it is used, as in `map('nosuch')`.
     fn unknown(what: &str, detail: &str) -> Self {
         Self::new("expression.unknown_function", format!("unknown {what}: {detail}"))
             .with_hint("filters are written `value | name`; there are no other functions")

@@ -74,6 +74,8 @@ fn check_items(args: &[Term]) -> Result<(), Error> {
     }
 }
 
+/// Adds to what this evaluation has made. The sum lives in minijinja's state, which is new for
+/// every evaluation.
 fn spend(state: &mut State, bytes: usize) -> Result<(), Error> {
     const MADE: &str = "bytes made";
     let before = state.get_temp(MADE).and_then(|made| made.as_usize()).unwrap_or(0);
@@ -85,16 +87,19 @@ fn spend(state: &mut State, bytes: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// Becomes `expression.size`.
 fn too_large() -> Error {
     Error::new(ErrorKind::WriteFailure, "the value grows too large")
 }
 
+/// Every occurrence becomes as long as its replacement.
 fn replaced(args: &[Term]) -> usize {
     let text = |n: usize| args.get(n).map(Term::to_string).unwrap_or_default();
     let (whole, from, to) = (text(0), text(1), text(2));
     whole.matches(&from).count().saturating_mul(to.len()).saturating_add(whole.len())
 }
 
+/// All items and what stands between them; counted only as far as it matters.
 fn joined(args: &[Term]) -> usize {
     let joiner = longest_argument(args);
     let Some(items) = args.first().and_then(|list| list.try_iter().ok()) else { return 0 };
@@ -108,12 +113,14 @@ fn joined(args: &[Term]) -> usize {
     bytes
 }
 
+/// Every line grows by the width.
 fn indented(args: &[Term]) -> usize {
     let text = args.first().map(Term::to_string).unwrap_or_default();
     let lines = text.matches('\n').count() + 1;
     lines.saturating_mul(largest_number(args).max(4)).saturating_add(text.len())
 }
 
+/// A width in the format, or in an argument where the format has a `*`, counts as that many bytes.
 fn formatted(args: &[Term]) -> usize {
     let text = args.first().map(Term::to_string).unwrap_or_default();
     let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
@@ -126,6 +133,7 @@ fn formatted(args: &[Term]) -> usize {
     places.saturating_mul(per_place).saturating_add(widths).saturating_add(text.len())
 }
 
+/// Every comma and bracket may begin a line, which is indented.
 fn written(args: &[Term]) -> usize {
     let Some(value) = args.first() else { return 0 };
     let text = value.to_string();
@@ -163,14 +171,17 @@ fn every_argument(args: &[Term]) -> impl Iterator<Item = Term> + '_ {
     })
 }
 
+/// Any number among the arguments may be the one that counts.
 fn largest_number(args: &[Term]) -> usize {
     every_argument(args).filter_map(|argument| argument.as_usize()).max().unwrap_or(0)
 }
 
+/// Any argument may be the one that is repeated.
 fn longest_argument(args: &[Term]) -> usize {
     every_argument(args).map(|argument| shown_length(&argument)).max().unwrap_or(0)
 }
 
+/// How long a value is as text.
 fn shown_length(value: &Term) -> usize {
     value.as_str().map_or_else(|| value.to_string().len(), str::len)
 }

@@ -67,12 +67,15 @@ pub(super) fn check_template(source: &str) -> Result<(), ExpressionError> {
     segments(source).iter().try_for_each(|segment| checker.check_segment(segment))
 }
 
+/// Walks over the words of one string.
 struct Checker<'s> {
     source: &'s str,
     joins: usize,
 }
 
 impl Checker<'_> {
+    /// Checks one pair of braces. In the list of a `for` nothing may grow: loops nest, and a value
+    /// that doubles in each of them costs no fuel.
     fn check_segment(&mut self, segment: &Segment<'_>) -> Result<(), ExpressionError> {
         if segment.is_block {
             let Some(statement) = segment.tokens.first() else { return Ok(()) };
@@ -97,6 +100,7 @@ impl Checker<'_> {
         self.check(&segment.tokens)
     }
 
+    /// Checks the words of one expression.
     fn check(&mut self, tokens: &[Token<'_>]) -> Result<(), ExpressionError> {
         let mut brackets: Vec<Bracket> = Vec::new();
         let mut closed = None;
@@ -116,15 +120,16 @@ impl Checker<'_> {
                 TokenKind::Operator => match token.text {
                     "*" => self.check_product(token, before, after, closed)?,
                     "~" | "+" => self.check_join(token, &brackets)?,
-                    "(" | "[" | "{" => brackets
-                        .push(Bracket { literal: opens_literal(token, before), data: false }),
+                    "(" | "[" | "{" => brackets.push(Bracket::open(token, before)),
                     ")" | "]" | "}" => closed = brackets.pop(),
                     _ => {}
                 },
                 TokenKind::Text | TokenKind::Number => {}
             }
-            let is_data = token.kind == TokenKind::Text
-                || matches!(token.text, "]" | "}") && closed.is_some_and(|group| group.literal);
+            let is_data = match token.text {
+                ")" | "]" | "}" => closed.is_some_and(Bracket::gives_data),
+                _ => token.kind == TokenKind::Text,
+            };
             if is_data && let Some(around) = brackets.last_mut() {
                 around.data = true;
             }
@@ -172,8 +177,7 @@ impl Checker<'_> {
         closed: Option<Bracket>,
     ) -> Result<(), ExpressionError> {
         let repeats_before = before.is_some_and(|before| match before.text {
-            ")" => closed.is_some_and(|group| group.data),
-            "]" | "}" => closed.is_some_and(|group| group.literal),
+            ")" | "]" | "}" => closed.is_some_and(Bracket::gives_data),
             _ => before.kind == TokenKind::Text,
         });
         let repeats_after =
@@ -188,6 +192,8 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// `~` writes lists out with escapes, which doubles what was escaped before; so it may not
+    /// stand in a list that is written out again.
     fn check_join(
         &mut self,
         token: &Token<'_>,
@@ -201,7 +207,7 @@ impl Checker<'_> {
                 "use `join`, or compute the value in a step",
             ));
         }
-        if brackets.iter().filter(|bracket| bracket.literal).count() > 1 {
+        if brackets.iter().filter(|it| it.kind == BracketKind::Literal).count() > 1 {
             return Err(self.refused(
                 token,
                 format!("`{}` is not allowed in a list within a list", token.text),
@@ -211,6 +217,7 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// What is not allowed, at its word.
     fn refused(
         &self,
         token: &Token<'_>,
@@ -223,23 +230,180 @@ impl Checker<'_> {
     }
 }
 
+/// A pair of brackets, as far as it has been read.
 #[derive(Clone, Copy)]
 struct Bracket {
-    /// A list or map literal, not a subscript, a call or a group.
-    literal: bool,
+    kind: BracketKind,
     /// Whether a string or a literal stands directly inside.
     data: bool,
 }
 
-fn opens_literal(token: &Token<'_>, before: Option<&Token<'_>>) -> bool {
-    let follows_value = before.is_some_and(|before| match before.kind {
-        TokenKind::Name => !KEYWORDS.contains(&before.text),
-        TokenKind::Text | TokenKind::Number => true,
-        TokenKind::Operator => matches!(before.text, ")" | "]" | "}"),
-    });
-    token.is("{") || token.is("[") && !follows_value
+#[derive(Clone, Copy, PartialEq)]
+enum BracketKind {
+    /// A list or a map.
+    Literal,
+    /// Parentheses around an expression.
+    Group,
+    /// A subscript, or the arguments of a filter.
+    Other,
 }
 
+impl Bracket {
+    /// A bracket behind a value is a subscript or a call, any other begins a literal or a group.
+    fn open(token: &Token<'_>, before: Option<&Token<'_>>) -> Self {
+        let follows_value = before.is_some_and(|before| match before.kind {
+            TokenKind::Name => !KEYWORDS.contains(&before.text),
+            TokenKind::Text | TokenKind::Number => true,
+            TokenKind::Operator => matches!(before.text, ")" | "]" | "}"),
+        });
+        let kind = match token.text {
+            "{" => BracketKind::Literal,
+            _ if follows_value => BracketKind::Other,
+            "[" => BracketKind::Literal,
+            _ => BracketKind::Group,
+        };
+        Self { kind, data: false }
+    }
+
+    /// Whether its value is a string, a list or a map by its very look.
+    fn gives_data(self) -> bool {
+        match self.kind {
+            BracketKind::Literal => true,
+            BracketKind::Group => self.data,
+            BracketKind::Other => false,
+        }
+    }
+}
+
+/// The name in `x is not NAME`.
 fn is_negated_test(tokens: &[Token<'_>], at: usize) -> bool {
     at >= 2 && tokens[at - 1].is_name("not") && tokens[at - 2].is_name("is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_harmless_is_allowed() {
+        let allowed = [
+            "input.n * 2",
+            "2 * input.n",
+            "(input.n + 1) * 2",
+            "input.list[0] * 3",
+            "input['n'] * 2",
+            "(input.n | default(1)) * 2",
+            "(input.s | int('7')) * 2",
+            "input.s | int('7') * 2",
+            "{'a': 1}['a'] * 2",
+            "2 ** 8",
+            "input.a ~ '-' ~ input.b * 2",
+            "[input.a ~ '.mp4', input.b ~ '.srt']",
+            "{'name': input.a ~ '.mp4'}",
+            "input.list[input.i + 1]",
+            "not (input.a and input.b) or (input.c)",
+            "1 if (input.a) else (2)",
+            "input.a in (1, 2)",
+            "input.a is not none and input.b is not divisibleby(3)",
+            "input.a is in [1, 2]",
+            "input.list | map('upper') | join(', ')",
+            "input.list | selectattr('n', '>', 3) | list | length",
+            "range(3)",
+            "'it''s' ~ \"*\"",
+            "'a * b'",
+            "input.filter",
+            "steps.is.not",
+        ];
+        for source in allowed {
+            assert_eq!(check_expression(source), Ok(()), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_could_grow_is_refused_at_its_place() {
+        let refused = [
+            ("'x' * 2", 4),
+            ("2 * 'x'", 2),
+            ("[1] * 2", 4),
+            ("2 * [1]", 2),
+            ("(('x')) * 2", 8),
+            ("([1]) * 2", 6),
+            ("('a' if input.x else 'b') * 2", 26),
+            ("[[input.a ~ '']]", 10),
+            ("[{'a': input.a + ''}]", 15),
+            ("input.a.upper()", 8),
+            ("(input.a).split(',')", 10),
+        ];
+        for (source, offset) in refused {
+            let error = check_expression(source).map_err(|error| (error.code, error.offset));
+            assert_eq!(error, Err(("expression.refused", Some(offset))), "{source}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_come_with_the_nearest_known_one() {
+        let table = [
+            ("input.a | uper", Some("did you mean `upper`?")),
+            ("input.a | jion(',')", Some("did you mean `join`?")),
+            ("input.a is nonne", Some("did you mean `none`?")),
+            ("input.a is not nonne", Some("did you mean `none`?")),
+            ("rnage(3)", Some("did you mean `range`?")),
+            ("random()", Some("see the list of functions in the guide")),
+            ("input.a | zzzzzzzz", Some("see the list of filters in the guide")),
+        ];
+        for (source, hint) in table {
+            let error = check_expression(source).err();
+            assert_eq!(error.as_ref().and_then(|it| it.hint.as_deref()), hint, "{source}");
+        }
+    }
+
+    #[test]
+    fn statements_are_if_and_for() {
+        let table = [
+            ("{% if input.a %}x{% elif input.b %}y{% else %}z{% endif %}", true),
+            ("{% for x in input.list %}{{ x ~ '!' }}{% else %}none{% endfor %}", true),
+            ("{% for x in input.list if x > 3 %}{% continue %}{% break %}{% endfor %}", true),
+            ("{%- if input.a -%}x{%- endif -%}", true),
+            ("{% raw %}{% set x = 1 %}{% endraw %}", true),
+            ("{# {% set x = 1 %} #}", true),
+            ("{% set x = 1 %}", false),
+            ("{% with x = 1 %}{% endwith %}", false),
+            ("{% filter upper %}x{% endfilter %}", false),
+            ("{% block a %}{% endblock %}", false),
+            ("{% extends 'a' %}", false),
+            ("{% import 'a' as b %}", false),
+            ("{% from 'a' import b %}", false),
+            ("{% call f() %}{% endcall %}", false),
+            ("{% autoescape true %}{% endautoescape %}", false),
+            ("{% do f() %}", false),
+            ("{%+ set x = 1 %}", false),
+            ("{% for x in input.list + input.list %}{% endfor %}", false),
+            ("{% for x in [input.a ~ input.a] %}{% endfor %}", false),
+            ("{% for x in input.list * 3 %}{% endfor %}", false),
+        ];
+        for (source, allowed) in table {
+            assert_eq!(check_template(source).is_ok(), allowed, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_names_and_dots() {
+        let path = |source: &str| path(source).map(|names| names.join("/"));
+        let table = [
+            ("steps.a.file", Some("steps/a/file")),
+            ("  input . x ", Some("input/x")),
+            ("item", Some("item")),
+            ("other.x", None),
+            ("input.x.0", None),
+            ("input.", None),
+            ("input.x | upper", None),
+            ("input['x']", None),
+            ("input.x.y()", None),
+            ("-input.x", None),
+            ("", None),
+        ];
+        for (source, expected) in table {
+            assert_eq!(path(source).as_deref(), expected, "{source}");
+        }
+    }
 }

@@ -28,12 +28,15 @@ use crate::time::Timestamp;
 use convert::{Budget, spend_json, to_json};
 pub(crate) use names::Names;
 
+/// The output of a step by its id, once it has settled.
+pub type StepOutputs<'a> = dyn Fn(&str) -> Option<&'a Value> + 'a;
+
 /// What an expression can see.
 pub struct Scope<'a> {
     /// `input`: the job's input.
     pub input: &'a Value,
     /// `steps.ID`: the output of a step that has settled.
-    pub steps: Box<dyn Fn(&str) -> Option<&'a Value> + 'a>,
+    pub steps: Box<StepOutputs<'a>>,
     /// `item` and `index` inside a `for_each`.
     pub item: Option<(&'a Value, ItemIndex)>,
     /// `job.id` and `job.submitted_at`.
@@ -50,6 +53,7 @@ pub struct JobFacts {
 }
 
 impl JobFacts {
+    /// As expressions see them.
     fn to_json(self) -> Value {
         json!({ "id": self.id.to_string(), "submitted_at": self.submitted_at.0 })
     }
@@ -62,6 +66,7 @@ pub struct Expression {
     form: Form,
 }
 
+/// How an expression is evaluated.
 enum Form {
     /// Nothing but names and dots: looked up in the JSON itself, so that nothing is converted and
     /// nothing can change on the way.
@@ -95,16 +100,17 @@ impl Expression {
         if source.len() > MAX_EXPRESSION_BYTES {
             return Err(ExpressionError::too_long(source.len()));
         }
+        if let Some(path) = lint::path(&source) {
+            let mut names = Names::default();
+            names.insert(path.iter().map(String::as_str));
+            return Ok(Self { source, names, form: Form::Path(path) });
+        }
         lint::check_expression(&source)?;
         let compiled = environment::shared()
             .compile_expression_owned(source.clone())
             .map_err(|error| ExpressionError::from_engine(&error, &source))?;
         let names = Names::new(compiled.undeclared_variables(true));
-        let form = match lint::path(&source) {
-            Some(path) => Form::Path(path),
-            None => Form::Compiled(compiled),
-        };
-        Ok(Self { source, names, form })
+        Ok(Self { source, names, form: Form::Compiled(compiled) })
     }
 
     /// The expression's text.
@@ -119,6 +125,7 @@ impl Expression {
         self.names.references().collect()
     }
 
+    /// What the expression names, as a tree.
     pub(crate) fn names(&self) -> &Names {
         &self.names
     }
@@ -146,6 +153,7 @@ impl Expression {
         })
     }
 
+    /// The value, taken out of a budget that several expressions share.
     fn evaluate_within(
         &self,
         scope: &Scope<'_>,
@@ -166,6 +174,8 @@ impl Expression {
         }
     }
 
+    /// Follows a path through the JSON itself. A name that is not there is an error, the last one
+    /// as well, which minijinja would let pass.
     fn look_up(&self, path: &[String], scope: &Scope<'_>) -> Result<Value, ExpressionError> {
         let job;
         let (root, rest): (Option<&Value>, &[String]) = match path {
@@ -378,7 +388,8 @@ mod tests {
     fn hostile_templates_are_stopped() {
         let table = [
             (
-                "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}",
+                "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor \
+                 %}",
                 "expression.fuel",
             ),
             ("{% for a in range(99999) %}{{ input }}{% endfor %}", "expression.size"),

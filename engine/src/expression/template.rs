@@ -107,6 +107,7 @@ impl Template {
 }
 
 impl Part {
+    /// A tree without expressions is kept as it is, so that rendering it is a copy.
     fn compile(value: &Value, path: Path<'_>, see: &mut See<'_>) -> Self {
         match value {
             Value::String(text) => match Self::compile_text(text) {
@@ -142,6 +143,7 @@ impl Part {
         }
     }
 
+    /// One string.
     fn compile_text(text: &str) -> Result<Self, ExpressionError> {
         if let Some(expression) = lint::single_expression(text) {
             let before = expression.as_ptr().addr() - text.as_ptr().addr();
@@ -154,10 +156,12 @@ impl Part {
         Ok(Self::Constant(Value::String(text.to_owned())))
     }
 
+    /// Whether the part stands for itself.
     fn is_constant(&self) -> bool {
         matches!(self, Self::Constant(_))
     }
 
+    /// Calls back with the names of every expression in this part.
     fn visit_names(&self, visit: &mut dyn FnMut(&Names)) {
         match self {
             Self::Constant(_) => {}
@@ -168,6 +172,7 @@ impl Part {
         }
     }
 
+    /// The part with every expression replaced by its value, within what is left of the budget.
     fn render(&self, scope: &Scope<'_>, budget: &mut Budget) -> Result<Value, ExpressionError> {
         Ok(match self {
             Self::Constant(value) => {
@@ -190,8 +195,10 @@ impl Part {
 }
 
 impl Mixed {
+    /// The only template of its environment.
     const NAME: &'static str = "template";
 
+    /// Compiles the string, and reads what it names.
     fn compile(source: &str) -> Result<Self, ExpressionError> {
         if source.len() > MAX_EXPRESSION_BYTES {
             return Err(ExpressionError::too_long(source.len()));
@@ -205,6 +212,8 @@ impl Mixed {
         Ok(Self { environment, source: source.to_owned(), names })
     }
 
+    /// Writes the text, up to the budget. A value that is not there is an error: strict mode
+    /// refuses to print it.
     fn render(&self, scope: &Scope<'_>, budget: &mut Budget) -> Result<String, ExpressionError> {
         let mut written = Bounded { text: Vec::new(), limit: budget.left() };
         let refused = |error| ExpressionError::from_engine(&error, &self.source);

@@ -20,10 +20,12 @@ pub(super) enum TokenKind {
 }
 
 impl Token<'_> {
+    /// Whether it is this operator.
     pub(super) fn is(&self, operator: &str) -> bool {
         self.kind == TokenKind::Operator && self.text == operator
     }
 
+    /// Whether it is this name.
     pub(super) fn is_name(&self, name: &str) -> bool {
         self.kind == TokenKind::Name && self.text == name
     }
@@ -60,6 +62,8 @@ pub(super) fn segments(source: &str) -> Vec<Segment<'_>> {
     found
 }
 
+/// Reads one pair of braces; answers with the first byte behind it. What is between `raw` and
+/// `endraw` is text.
 fn read_segment<'s>(
     source: &'s str,
     start: usize,
@@ -80,6 +84,7 @@ fn read_segment<'s>(
     end
 }
 
+/// The first byte behind the next `close`, or the end.
 fn find_end(source: &str, from: usize, close: &str) -> usize {
     let rest = source.get(from..).unwrap_or_default();
     rest.find(close).map_or(source.len(), |at| from + at + close.len())
@@ -119,6 +124,7 @@ fn closing(rest: &str, close: &str) -> Option<usize> {
     bare.starts_with(close).then(|| rest.len() - bare.len() + close.len())
 }
 
+/// The kind and the length of the word at the beginning of `rest`.
 fn word(rest: &str, first: char) -> (TokenKind, usize) {
     let run = |belongs: fn(char) -> bool| rest.find(|c| !belongs(c)).unwrap_or(rest.len());
     match first {
@@ -137,6 +143,7 @@ fn word(rest: &str, first: char) -> (TokenKind, usize) {
 /// Operators of two characters, so that `**` is not taken for two `*`.
 const OPERATORS: [&str; 6] = ["**", "//", "==", "!=", "<=", ">="];
 
+/// The length of a string literal, quotes included; one that is not closed goes to the end.
 fn text_length(rest: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
