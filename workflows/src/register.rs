@@ -14,13 +14,11 @@ use crate::subtitles::Compose;
 pub const CAPTION: &str = include_str!("../definitions/caption.yaml");
 
 /// Registers all step kinds and the shipped workflows.
-#[must_use]
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
     step_kinds(builder, options).workflow(CAPTION)
 }
 
 /// Registers the step kinds alone, for workflows of one's own.
-#[must_use]
 pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
     let slots = Slots::new(options.parallel_runs);
     builder
@@ -32,4 +30,30 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(Compose)
         .step(Burn::new(slots.clone()))
         .step(Verify::new(slots))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_actors::Engine;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_kind_explains_itself() {
+        let options = MediaOptions { openai: None, ..MediaOptions::default() };
+        let engine = register(Engine::builder().in_memory(), &options).open().await.unwrap();
+        let kinds: Vec<_> = engine.catalog().iter().collect();
+        assert_eq!(kinds.len(), 8);
+        for kind in kinds {
+            assert!(kind.description.ends_with('.'), "{}", kind.name);
+            let fields = kind.input_schema["properties"].as_object().unwrap();
+            for (field, schema) in fields {
+                let explained = schema.get("description").is_some();
+                assert!(explained, "`{field}` of `{}` has no description", kind.name);
+            }
+            assert_eq!(kind.input_schema["additionalProperties"], false, "{}", kind.name);
+        }
+        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 7);
+    }
 }

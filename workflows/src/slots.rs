@@ -37,3 +37,45 @@ impl Slots {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use callsheet_actors::{Engine, Submit};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const DEFINITION: &str = r#"{ "name": "many", "steps": [
+        { "id": "work", "uses": "work", "for_each": [1, 2, 3, 4, 5, 6], "with": null }] }"#;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_more_run_at_once_than_there_are_places() {
+        for places in [1, 2] {
+            let slots = Slots::new(places);
+            let counts: Arc<(AtomicUsize, AtomicUsize)> = Arc::default();
+            let seen = counts.clone();
+            let body = move |_: Option<Value>, context: StepContext| {
+                let (slots, counts) = (slots.clone(), counts.clone());
+                async move {
+                    let place = slots.take(&context).await?;
+                    let now = counts.0.fetch_add(1, Ordering::SeqCst) + 1;
+                    counts.1.fetch_max(now, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    counts.0.fetch_sub(1, Ordering::SeqCst);
+                    drop(place);
+                    Ok(Value::Null)
+                }
+            };
+            let builder = Engine::builder().in_memory().step_fn("work", body);
+            let engine = builder.workflow(DEFINITION).open().await.unwrap();
+            let submitted = engine.submit(Submit::named("many", json!({}))).await.unwrap();
+            let view = submitted.job.wait().await.unwrap();
+            assert!(view.head.status.has_ended());
+            assert_eq!(seen.1.load(Ordering::SeqCst), places);
+        }
+    }
+}

@@ -93,12 +93,11 @@ async fn the_limit_holds_whatever_the_server_says() {
             let _ = socket.read(&mut [0; 4096]).await;
             let _ = socket.write_all(head.as_bytes()).await;
             let _ = socket.write_all(piece.as_bytes()).await;
-            while endless {
-                let mut chunk = vec![b'x'; 1024];
-                chunk.extend(b"\r\n400\r\n");
-                if socket.write_all(&chunk).await.is_err() {
-                    break;
-                }
+            let mut chunk = vec![b'x'; 1024];
+            chunk.extend(b"\r\n400\r\n");
+            // Until the other side hangs up.
+            if endless {
+                while socket.write_all(&chunk).await.is_ok() {}
             }
         }
     });

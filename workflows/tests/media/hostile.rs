@@ -1,11 +1,17 @@
-//! Files that want ffmpeg to read other files. Next to each lies a film that nobody may read.
+//! Files that want ffmpeg to read other files. Next to each lies one that nobody may open.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use callsheet_actors::Engine;
 use serde_json::json;
 
-use crate::samples::Samples;
+use crate::samples::{Samples, check};
 use crate::support::{artifact, code, engine, offline, run, step, stored};
 
 /// Scripts that ffmpeg follows when it is let, whatever they are called. `CANARY` is the film.
@@ -20,8 +26,39 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("an XML document", "<?xml version=\"1.0\"?><MPD><BaseURL>file://CANARY</BaseURL></MPD>"),
 ];
 
-fn canary(samples: &Samples) -> PathBuf {
-    samples.ffmpeg("-f lavfi -i testsrc2=size=64x64:duration=2", "canary.mp4")
+/// A pipe in the place of a film. Opening it for writing waits until somebody opens it for reading,
+/// so a thread that waits there knows whether anybody did.
+struct Canary {
+    path: PathBuf,
+    sung: Arc<AtomicBool>,
+    waiting: Option<JoinHandle<()>>,
+}
+
+/// Do not wait for the other end of a pipe.
+const O_NONBLOCK: i32 = 0o4000;
+
+impl Canary {
+    fn new(samples: &Samples) -> Self {
+        let path = samples.path("canary.mp4");
+        check(Command::new("mkfifo").arg(&path));
+        let sung = Arc::new(AtomicBool::new(false));
+        let (pipe, singing) = (path.clone(), sung.clone());
+        let waiting = std::thread::spawn(move || {
+            OpenOptions::new().write(true).open(pipe).unwrap();
+            singing.store(true, Ordering::SeqCst);
+        });
+        Self { path, sung, waiting: Some(waiting) }
+    }
+
+    /// Lets the thread go; answers whether it had been woken by somebody else.
+    fn was_opened(mut self) -> bool {
+        let opened = self.sung.load(Ordering::SeqCst);
+        let mut reader = OpenOptions::new();
+        // Open until the thread has ended: it may come to the pipe only now.
+        let _reader = reader.read(true).custom_flags(O_NONBLOCK).open(&self.path).unwrap();
+        self.waiting.take().unwrap().join().unwrap();
+        opened
+    }
 }
 
 fn script(text: &str, canary: &Path) -> String {
@@ -38,23 +75,24 @@ fn is_refused(engine: &Engine, failure: &callsheet_engine::Failure, looks_like: 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_is_called_a_video_is_refused_by_the_workflow() {
     let samples = Samples::new();
-    let canary = canary(&samples);
+    let canary = Canary::new(&samples);
     let engine = engine(&offline()).await;
     for (looks_like, text) in SCRIPTS {
-        let upload = samples.write("upload.mp4", script(text, &canary));
+        let upload = samples.write("upload.mp4", script(text, &canary.path));
         let failure = run(&engine, "caption", json!({ "video": upload })).await.unwrap_err();
         is_refused(&engine, &failure, looks_like);
     }
+    assert!(!canary.was_opened());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_step_opens_a_script() {
     let samples = Samples::new();
-    let canary = canary(&samples);
+    let canary = Canary::new(&samples);
     let engine = engine(&offline()).await;
     let ass = artifact(&engine, b"[Script Info]\n", "captions.ass");
     for (looks_like, text) in SCRIPTS {
-        let upload = artifact(&engine, script(text, &canary).as_bytes(), "upload.mp4");
+        let upload = artifact(&engine, script(text, &canary.path).as_bytes(), "upload.mp4");
         for (kind, with) in [
             ("media.probe", json!({ "media": upload })),
             ("media.extract_audio", json!({ "media": upload })),
@@ -65,23 +103,36 @@ async fn no_step_opens_a_script() {
             is_refused(&engine, &failure, looks_like);
         }
     }
+    assert!(!canary.was_opened());
 }
 
 /// The second wall: what passes for a film by its first bytes is still opened as a film only.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_behind_the_head_of_a_film_is_not_followed() {
     let samples = Samples::new();
-    let canary = canary(&samples);
+    let canary = Canary::new(&samples);
     let engine = engine(&offline()).await;
     for (_, text) in SCRIPTS {
         for head in [&b"\0\0\0\x20ftypisom"[..], b"ID3\x04", b"OggS", b"\x1A\x45\xDF\xA3"] {
             let mut bytes = head.to_vec();
-            bytes.extend(script(text, &canary).as_bytes());
+            bytes.extend(script(text, &canary.path).as_bytes());
             let upload = artifact(&engine, &bytes, "upload.mp4");
             let failed = code(step(&engine, "media.probe", json!({ "media": upload })).await);
             assert!(matches!(failed.as_str(), "media.unreadable" | "media.no_streams"), "{failed}");
         }
     }
+    assert!(!canary.was_opened());
+}
+
+/// That the canary sings when ffmpeg is let, or the tests above say nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_follows_a_script_when_it_is_let() {
+    let samples = Samples::new();
+    let canary = Canary::new(&samples);
+    let upload = samples.write("upload.mp4", script(SCRIPTS[0].1, &canary.path));
+    let mut ffprobe = Command::new("ffprobe");
+    let ended = ffprobe.args(["-v", "quiet", "-i"]).arg(upload).output().unwrap();
+    assert!(canary.was_opened(), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
