@@ -293,6 +293,8 @@ impl JobState {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use crate::testing::play;
 
     const YAML: &str = "

@@ -43,6 +43,8 @@ pub fn submit(submission: Submission, now: Timestamp) -> Result<(JobState, Event
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::testing::plan;
     use serde_json::json;

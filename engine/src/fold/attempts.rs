@@ -238,6 +238,8 @@ impl Active {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::event::Event;
     use crate::testing::play;

@@ -82,6 +82,8 @@ impl JobState {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::event::Event;
     use crate::testing::play;

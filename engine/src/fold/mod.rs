@@ -135,6 +135,8 @@ impl JobState {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::collections::BTreeMap;
 
     use serde_json::{Value, json};

@@ -128,6 +128,8 @@ fn conclude(active: &mut Active) -> StepStatus {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::event::Event;
     use crate::ids::{ItemIndex, Token};

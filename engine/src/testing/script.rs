@@ -72,9 +72,11 @@ impl World {
             })
             .collect();
         let mut deeds = starts.iter();
-        let withdrawn = |token: Token| {
-            let drop = |event: &Event| matches!(event, Event::AttemptCancelled { token: t, .. } if *t == token);
-            decision.events.iter().any(drop)
+        let withdrawn = |started: Token| {
+            decision.events.iter().any(|event| match event {
+                Event::AttemptCancelled { token, .. } => *token == started,
+                _ => false,
+            })
         };
         let mut words: Vec<String> = decision
             .events
