@@ -201,8 +201,23 @@ fn is_text(essence: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
+    use crate::error::HttpError;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        let request = Request::builder()
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from_stream(never))
+            .unwrap();
+        let refused = JsonBody::<String>::from_request(request, &()).await.err().unwrap();
+        assert_eq!(refused.code(), "request.slow");
+    }
 
     #[test]
     fn unknown_fields_get_the_nearest_known_one() {

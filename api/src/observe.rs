@@ -77,3 +77,51 @@ fn method_label(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+    use crate::wire::Problem;
+
+    async fn problem(router: Router) -> Problem {
+        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), 4096).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    async fn panics() {
+        panic!("the secret path");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_tells_no_insides() {
+        let layer = CatchPanicLayer::custom(answer_panic);
+        let problem = problem(Router::new().route("/", get(panics)).layer(layer)).await;
+        assert_eq!((problem.status, &*problem.code), (500, "server.panic"));
+        assert!(!format!("{problem:?}").contains("secret"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_too_long_is_given_up() {
+        let slow = get(|| tokio::time::sleep(Duration::from_secs(REQUEST_SECONDS + 1)));
+        let layer = middleware::from_fn(bound_time);
+        let problem = problem(Router::new().route("/", slow).layer(layer)).await;
+        assert_eq!((problem.status, &*problem.code), (503, "server.slow"));
+    }
+
+    #[test]
+    fn made_up_methods_are_one_label() {
+        assert_eq!(method_label(&Method::GET), "GET");
+        for name in ["BREW", "get", "TRACE"] {
+            assert_eq!(method_label(&Method::from_bytes(name.as_bytes()).unwrap()), "other");
+        }
+    }
+}

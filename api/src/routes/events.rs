@@ -255,7 +255,28 @@ fn json_event(kind: &str, data: &impl serde::Serialize) -> SseEvent {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use callsheet_actors::Engine;
+
     use super::*;
+    use crate::error::HttpError;
+    use crate::limits::MAX_STREAMS_COUNT;
+    use crate::options::ApiOptions;
+
+    #[tokio::test]
+    async fn streams_are_bounded() {
+        let engine = Engine::builder().in_memory().open().await.unwrap();
+        let state = AppState::new(engine, &ApiOptions::default(), CancellationToken::new());
+        let all = u32::try_from(MAX_STREAMS_COUNT).unwrap();
+        let ask = || {
+            let (job, query) = (JobPath(JobId::from_bytes([1; 16])), EventsQuery::default());
+            events(State(state.clone()), job, CheckedQuery(query), HeaderMap::new())
+        };
+        let taken = state.streams.clone().try_acquire_many_owned(all).unwrap();
+        assert_eq!(ask().await.unwrap_err().code(), "stream.limit");
+        drop(taken);
+        assert_eq!(ask().await.unwrap_err().code(), "job.unknown");
+        assert_eq!(state.streams.available_permits(), MAX_STREAMS_COUNT, "the place is free again");
+    }
 
     #[test]
     fn positions_have_one_spelling() {

@@ -63,7 +63,6 @@ pub enum Event {
         /// Number of the attempt.
         attempt: u32,
         /// The result.
-        #[schema(value_type = Object)]
         output: Value,
     },
     /// An attempt failed and another will follow.
@@ -138,7 +137,6 @@ pub enum Event {
         /// When.
         at: String,
         /// The output.
-        #[schema(value_type = Object)]
         output: Value,
     },
     /// The job ended with a failure.

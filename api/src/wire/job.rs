@@ -21,11 +21,9 @@ pub struct SubmitRequest {
     pub workflow: Option<String>,
     /// A whole workflow for this job alone, in place of a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub definition: Option<Value>,
     /// The input, checked against the schema of the workflow; an empty object when absent.
     #[serde(default = "empty", skip_serializing_if = "Value::is_null")]
-    #[schema(value_type = Object)]
     pub input: Value,
     /// Marks of the submitter's own, shown in lists.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -109,12 +107,10 @@ pub struct Job {
     /// The digest of the definition that it was accepted with and ends on.
     pub definition: String,
     /// Its input, with defaults filled in.
-    #[schema(value_type = Object)]
     pub input: Value,
     /// Its output, once it has succeeded. Files in it are objects with the fields `artifact` (the
     /// digest), `name`, `media_type` and `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
     /// Why it failed, or why it is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,12 +36,10 @@ pub struct Workflow {
     pub digest: String,
     /// JSON Schema of the input; absent when any input is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub input: Option<Value>,
     /// The steps, in the order of the definition.
     pub steps: Vec<WorkflowStep>,
     /// The whole definition.
-    #[schema(value_type = Object)]
     pub definition: Value,
 }
 

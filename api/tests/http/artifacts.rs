@@ -7,6 +7,9 @@ use crate::server::Server;
 
 const TEXT: &str = "0123456789abcdef";
 
+/// Headers of a request; status, `Content-Range` and body of the answer.
+type Row<'t> = (Vec<(&'t str, &'t str)>, u16, &'t str, &'t str);
+
 async fn file(server: &Server) -> Value {
     let id = server.submit("file", json!({ "text": TEXT })).await;
     server.ended(&id).await["output"]["file"].clone()
@@ -71,8 +74,7 @@ async fn ranges_and_conditions() {
     let path = format!("/v1/artifacts/{digest}");
     let tag = format!("\"{digest}\"");
     let weak = format!("W/{tag}");
-    // Headers; status, Content-Range, body.
-    let rows: Vec<(Vec<(&str, &str)>, u16, &str, &str)> = vec![
+    let rows: Vec<Row> = vec![
         (vec![("range", "bytes=0-3")], 206, "bytes 0-3/16", "0123"),
         (vec![("range", "bytes=10-")], 206, "bytes 10-15/16", "abcdef"),
         (vec![("range", "bytes=-2")], 206, "bytes 14-15/16", "ef"),

@@ -9,6 +9,7 @@ mod events;
 mod jobs;
 mod openapi;
 mod raw;
+mod schemas;
 mod security;
 mod server;
 mod status;

@@ -50,6 +50,15 @@ async fn the_description_lists_every_route() {
     assert_eq!(described(&document), expected);
 }
 
+#[test]
+fn no_route_is_added_without_its_description() {
+    let source = include_str!("../../src/router.rs");
+    for other_way in [".route(", ".nest(", ".route_service(", ".nest_service(", ".merge(axum"] {
+        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        assert_eq!(code.filter(|line| line.contains(other_way)).count(), 0, "{other_way}");
+    }
+}
+
 #[tokio::test]
 async fn the_router_takes_what_is_described_and_nothing_else() {
     let server = Server::start().await;

@@ -105,3 +105,16 @@ async fn a_connection_serves_many_requests() {
     let answer = talk(&server, format!("{one}{one}{last}").as_bytes()).await;
     assert_eq!(answers(&answer), ["200", "200", "200"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_or_half_is_shown_out() {
+    let server = Server::start().await;
+    for half in ["", "GET /healthz HTT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX:"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(half.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The clock of this test runs ahead when all is still, so the limit is reached at once.
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answers(&String::from_utf8_lossy(&answer)).len() <= 1, "{half:?}");
+    }
+}
