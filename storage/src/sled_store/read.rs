@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_journal_ends_at_the_first_record_that_is_withheld() {
         let (_root, reader) = reader_of(3 * SCAN_CHUNK_COUNT as u64);
-        for n in [1, 254, 255, 256, 257, 511, 512, 700] {
+        for n in [1_u64, 254, 255, 256, 257, 511, 512, 700] {
             let part = n..(n + 1).next_multiple_of(SCAN_CHUNK_COUNT as u64);
             let hidden: Hidden = part.map(|n| (keys::record(id(1), n), None)).collect();
             reader.shared.view.hide(hidden);
