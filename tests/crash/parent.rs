@@ -126,9 +126,12 @@ impl World {
         }
     }
 
-    /// No step whose result was seen committed has begun again since.
+    /// No step whose result was seen committed has begun again since, and no attempt has begun
+    /// twice: its number is in the journal before its body starts.
     pub fn check(&self, when: &str) {
+        let mut begun = HashSet::new();
         for (n, line) in ledger::read(&self.ledger()).iter().enumerate() {
+            assert!(begun.insert(line.join(" ")), "{when}: an attempt began twice: {line:?}");
             let place = line[1..4].join(" ");
             if let Some((result, seen_at)) = self.committed.get(&place) {
                 let committed: u32 = result.split(' ').next().unwrap().parse().unwrap();
