@@ -143,3 +143,65 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn text(text: &str, layout: Layout) -> Node {
+        let kind = Kind::Text(text.to_owned());
+        Node { kind, mark: Some(Mark { line: 3, column: 5 }), layout }
+    }
+
+    #[test]
+    fn json_survives_the_tree() {
+        let value = json!({ "a": [1, 2.5, null, true, "x"], "b": {} });
+        assert_eq!(Node::from_json(&value).to_json(), value);
+        assert_eq!(Node::from_json(&value).locate(&Place::default(), Spot::Value), None);
+    }
+
+    #[test]
+    fn places_in_strings_are_counted_in_characters() {
+        let table = [
+            ("abc", Layout::Unknown, 2, (3, 5)),
+            ("abc", Layout::Inline(0), 2, (3, 7)),
+            ("abc", Layout::Inline(1), 2, (3, 8)),
+            ("äöü", Layout::Inline(0), 4, (3, 7)),
+            ("äöü", Layout::Inline(0), 3, (3, 6)),
+            ("abc", Layout::Inline(0), 99, (3, 8)),
+            ("one\ntwo", Layout::Block(4), 1, (3, 6)),
+            ("one\ntwo", Layout::Block(4), 5, (4, 6)),
+        ];
+        for (value, layout, offset, (line, column)) in table {
+            let mark = text(value, layout).locate(&Place::default(), Spot::Within(offset));
+            assert_eq!(mark, Some(Mark { line, column }), "{value} {layout:?} {offset}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_shown_by_what_is_around_it() {
+        let mark = |line| Some(Mark { line, column: 1 });
+        let leaf = |line| Node { kind: Kind::Null, mark: mark(line), layout: Layout::Unknown };
+        let list = Kind::List(vec![leaf(3), leaf(4)]);
+        let list = Node { kind: list, mark: mark(2), layout: Layout::Unknown };
+        let key = Key { text: "list".to_owned(), mark: mark(9) };
+        let fields = Kind::Map(vec![(key, list)]);
+        let root = Node { kind: fields, mark: mark(1), layout: Layout::Unknown };
+        let (key, at) = (|key: &str| OwnedTurn::Key(key.to_owned()), OwnedTurn::At);
+        let table = [
+            (vec![], Spot::Value, 1),
+            (vec![key("list")], Spot::Value, 2),
+            (vec![key("list")], Spot::Key, 9),
+            (vec![key("list"), at(1)], Spot::Value, 4),
+            (vec![key("list"), at(1)], Spot::Key, 4),
+            (vec![key("list"), at(7)], Spot::Value, 2),
+            (vec![key("list"), key("x")], Spot::Value, 2),
+            (vec![key("zzz"), at(0)], Spot::Value, 1),
+        ];
+        for (turns, spot, line) in table {
+            assert_eq!(root.locate(&Place(turns.clone()), spot), mark(line), "{turns:?} {spot:?}");
+        }
+    }
+}

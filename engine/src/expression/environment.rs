@@ -68,6 +68,8 @@ fn build() -> Environment<'static> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -162,3 +162,42 @@ fn shorten(source: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::Expression;
+
+    #[test]
+    fn messages_name_what_is_wrong() {
+        let table = [
+            ("input.n +", "`input.n +` is not an expression: unexpected end of input"),
+            ("input.n | uper", "unknown filter `uper`"),
+            ("'a' * 3", "`*` beside a string or a list is not allowed"),
+        ];
+        for (source, expected) in table {
+            let message = Expression::compile(source).err().map(|error| error.message);
+            assert!(message.is_some_and(|message| message.starts_with(expected)), "{source}");
+        }
+    }
+
+    #[test]
+    fn long_sources_are_cut_in_messages() {
+        let message = ExpressionError::undefined(&"ä".repeat(5_000)).message;
+        assert!(message.chars().count() < 200 && message.contains("ä…`"), "{message}");
+    }
+
+    #[test]
+    fn places_are_bytes_at_the_edge_of_a_character() {
+        let error = ExpressionError::new("c", "m").at("a\nä", 3);
+        assert_eq!((error.line, error.offset), (Some(2), Some(2)));
+        assert_eq!(error.moved(10).offset, Some(12));
+        assert_eq!(ExpressionError::new("c", "m").at("ab", 99).offset, Some(2));
+    }
+
+    #[test]
+    fn undefined_names_are_read_from_the_detail() {
+        assert_eq!(undefined_name("tried to + (`steps.a.b` is undefined)"), Some("steps.a.b"));
+        assert_eq!(undefined_name("tried to +"), None);
+    }
+}

@@ -185,3 +185,121 @@ fn longest_argument(args: &[Term]) -> usize {
 fn shown_length(value: &Term) -> usize {
     value.as_str().map_or_else(|| value.to_string().len(), str::len)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use minijinja::value::Kwargs;
+    use proptest::prelude::*;
+
+    use super::super::environment::shared;
+    use super::*;
+
+    fn kwargs(name: &str, value: impl Into<Term>) -> Term {
+        Term::from([(name, value.into())].into_iter().collect::<Kwargs>())
+    }
+
+    /// What minijinja's own filter makes, and what we thought it would.
+    fn made(original: &Term, estimate: Estimate, args: &[Term]) -> Option<(usize, usize)> {
+        let mut state = shared().empty_state();
+        let made = original.call(&mut state, args).ok()?;
+        Some((made.as_str().map_or(0, str::len), estimate(args)))
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        "[ab%*d \n<\"\\\\1-9ä]{0,20}"
+    }
+
+    fn argument() -> impl Strategy<Value = Term> {
+        prop_oneof![
+            text().prop_map(Term::from),
+            (0usize..60).prop_map(Term::from),
+            any::<bool>().prop_map(Term::from),
+            prop::collection::vec(text(), 0..4).prop_map(Term::from),
+            (prop::sample::select(vec!["indent", "width", "d", "first"]), 0usize..60)
+                .prop_map(|(name, number)| kwargs(name, number)),
+            text().prop_map(|joiner| kwargs("d", joiner)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 2_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// An estimate that is too low would let through what it is there to stop.
+        #[test]
+        fn estimates_are_never_too_low(args in prop::collection::vec(argument(), 1..5)) {
+            let growing: [(&str, Term, Estimate); 5] = [
+                ("replace", Term::from_function(filters::replace), replaced),
+                ("join", Term::from_function(filters::join), joined),
+                ("indent", Term::from_function(filters::indent), indented),
+                ("format", Term::from_function(filters::format), formatted),
+                ("tojson", Term::from_function(filters::tojson), written),
+            ];
+            for (name, original, estimate) in growing {
+                if let Some((made, thought)) = made(&original, estimate, &args) {
+                    // Escapes make a text up to six times as long, once; that is counted after.
+                    let thought = if name == "tojson" { 6 * thought } else { thought };
+                    prop_assert!(made <= thought + 8, "{name}{args:?}: {made} > {thought}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_evaluation_makes_is_added_up() {
+        let mut state = shared().empty_state();
+        let megabyte = Term::from("x".repeat(1024 * 1024));
+        let mut times = 0;
+        while state.apply_filter("replace", &[megabyte.clone(), "a".into(), "b".into()]).is_ok() {
+            times += 1;
+        }
+        // Once for the estimate, once for what was made.
+        assert_eq!(times, MAX_MADE_BYTES / (2 * 1024 * 1024));
+        let mut fresh = shared().empty_state();
+        assert!(fresh.apply_filter("join", &[Term::from(vec!["a", "b"])]).is_ok());
+    }
+
+    #[test]
+    fn filters_still_do_their_work() {
+        let list = || Term::from(vec![3, 1, 2]);
+        let table: [(&str, Vec<Term>, &str); 12] = [
+            ("replace", vec!["aba".into(), "a".into(), "xy".into()], "xybxy"),
+            ("join", vec![list(), "-".into()], "3-1-2"),
+            ("join", vec![list(), kwargs("d", "+")], "3+1+2"),
+            ("indent", vec!["a\nb".into(), 2.into()], "a\n  b"),
+            ("indent", vec!["a".into(), kwargs("first", true)], "    a"),
+            ("format", vec!["%s-%03d".into(), "a".into(), 7.into()], "a-007"),
+            ("string", vec![list()], "[3, 1, 2]"),
+            ("sort", vec![list()], "[1, 2, 3]"),
+            ("sum", vec![list()], "6"),
+            ("sum", vec![list(), kwargs("start", 4)], "10"),
+            ("batch", vec![list(), 2.into()], "[[3, 1], [2]]"),
+            ("reverse", vec![list()], "[2, 1, 3]"),
+        ];
+        for (name, args, expected) in table {
+            let mut state = shared().empty_state();
+            let made = state.apply_filter(name, &args).unwrap();
+            assert_eq!(made.to_string(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn sums_are_of_numbers() {
+        let list = Term::from(vec!["a", "b"]);
+        for start in [Term::from(""), Term::from(Vec::<i32>::new())] {
+            let mut state = shared().empty_state();
+            for args in [
+                vec![list.clone(), kwargs("start", start.clone())],
+                vec![list.clone(), "x".into(), start],
+            ] {
+                let error = state.apply_filter("sum", &args).unwrap_err();
+                assert!(error.to_string().contains("`sum` adds numbers"), "{error}");
+            }
+        }
+    }
+}
