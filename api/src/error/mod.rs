@@ -9,4 +9,4 @@ pub use codes::{CODES, Code};
 #[cfg(test)]
 pub(crate) use refusal::HttpError;
 pub(crate) use refusal::Refusal;
-pub(crate) use respond::problem_of;
+pub(crate) use respond::{PROBLEM_JSON, problem_of};

@@ -8,6 +8,9 @@ use super::refusal::{HttpError, Refusal};
 use crate::text::visible;
 use crate::wire;
 
+/// The media type of every error.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
 /// The body that tells of an error. Text from outside is made visible in it.
 pub(crate) fn problem_of(error: &dyn HttpError) -> wire::Problem {
     let (status, code) = (error.status(), error.code());
@@ -31,7 +34,7 @@ impl IntoResponse for Refusal {
         let problem = problem_of(&self);
         let body = serde_json::to_vec(&problem)
             .unwrap_or_else(|_| format!("{{\"code\":\"{}\"}}", self.code()).into_bytes());
-        let kind = HeaderValue::from_static("application/problem+json");
+        let kind = HeaderValue::from_static(PROBLEM_JSON);
         let status = self.status();
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
         if let Some((name, value)) = self.header() {

@@ -14,7 +14,6 @@ use crate::error::Refusal;
 use crate::extract::{CheckedQuery, DigestPath};
 use crate::limits::MAX_DOWNLOAD_NAME_BYTES;
 use crate::state::AppState;
-use crate::wire::Problem;
 
 /// Hands out a file
 ///
@@ -34,18 +33,11 @@ use crate::wire::Problem;
         (status = 200, description = "The file", content_type = "application/octet-stream"),
         (status = 206, description = "The range", content_type = "application/octet-stream"),
         (status = 304, description = "The client has it"),
-        (status = 400, description = "`request.path`, `request.query`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`artifact.unknown`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 416, description = "`range.unsatisfiable`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 500, description = "`artifact.unreadable`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.path`, `request.query`"),
+        (status = 404, description = "`artifact.unknown`"),
+        (status = 416, description = "`range.unsatisfiable`"),
+        (status = 500, description = "`artifact.unreadable`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn download(
     State(state): State<AppState>,

@@ -27,7 +27,7 @@ use crate::error::{Refusal, problem_of};
 use crate::extract::{CheckedQuery, JobPath};
 use crate::limits::{KEEP_ALIVE_SECONDS, STREAM_RETRY_MS};
 use crate::state::AppState;
-use crate::wire::{self, Problem, Translator};
+use crate::wire::{self, Translator};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -54,18 +54,11 @@ const NO_BUFFERING: (HeaderName, HeaderValue) =
         (status = 200, description = "The events", body = String,
             content_type = "text/event-stream"),
         (status = 204, description = "The job has ended and all of it was received"),
-        (status = 400, description = "`events.position`, `request.path`, `request.query`",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`job.unknown`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 500, description = "`job.damaged`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "`stream.limit`, `store.failed`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`events.position`, `request.path`, `request.query`"),
+        (status = 404, description = "`job.unknown`"),
+        (status = 500, description = "`job.damaged`"),
+        (status = 503, description = "`stream.limit`, `store.failed`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn events(
     State(state): State<AppState>,

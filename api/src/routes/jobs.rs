@@ -22,8 +22,7 @@ use crate::limits::{
 use crate::state::AppState;
 use crate::text::has_hidden;
 use crate::wire::{
-    Accepted, CancelAnswer, CancelOutcome, CancelRequest, Job, JobPage, JobsQuery, Problem,
-    SubmitRequest,
+    Accepted, CancelAnswer, CancelOutcome, CancelRequest, Job, JobPage, JobsQuery, SubmitRequest,
 };
 
 /// The header with which a client says that two submits are one.
@@ -50,26 +49,16 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
             body = Accepted,
             headers(("Idempotency-Replayed" = String, description = "`true`"))),
         (status = 400, description = "`request.json`, `request.body`, `labels.invalid`, \
-            `idempotency.invalid`", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`workflow.unknown`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 408, description = "`request.slow`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, description = "`request.too_large`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 415, description = "`request.media_type`", body = Problem,
-            content_type = "application/problem+json"),
+            `idempotency.invalid`"),
+        (status = 404, description = "`workflow.unknown`"),
+        (status = 408, description = "`request.slow`"),
+        (status = 413, description = "`request.too_large`"),
+        (status = 415, description = "`request.media_type`"),
         (status = 422, description = "`request.field`, `workflow.choice`, `definition.invalid`, \
-            `input.invalid`, `idempotency.conflict`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "`engine.draining`, `store.failed`, `server.slow`",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 507, description = "`store.full`", body = Problem,
-            content_type = "application/problem+json"),
+            `input.invalid`, `idempotency.conflict`"),
+        (status = 503, description = "`engine.draining`, `store.failed`, `server.slow`"),
+        (status = 507, description = "`store.full`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn submit(
     State(state): State<AppState>,
@@ -97,18 +86,11 @@ pub(crate) async fn submit(
     responses(
         (status = 200, description = "The job as it is recorded; with `wait`, when it has ended \
             or the time is up", body = Job),
-        (status = 400, description = "`request.path`, `request.query`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`job.unknown`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 500, description = "`job.damaged`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "`store.failed`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.path`, `request.query`"),
+        (status = 404, description = "`job.unknown`"),
+        (status = 500, description = "`job.damaged`"),
+        (status = 503, description = "`store.failed`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn get(
     State(state): State<AppState>,
@@ -135,14 +117,9 @@ pub(crate) async fn get(
     params(JobsQuery),
     responses(
         (status = 200, description = "A page of jobs", body = JobPage),
-        (status = 400, description = "`request.query`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "`store.failed`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.query`"),
+        (status = 503, description = "`store.failed`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn list(
     State(state): State<AppState>,
@@ -175,22 +152,13 @@ pub(crate) async fn list(
     responses(
         (status = 202, description = "It is being stopped", body = CancelAnswer),
         (status = 200, description = "It had ended before", body = CancelAnswer),
-        (status = 400, description = "`request.path`, `request.json`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`job.unknown`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, description = "`request.too_large`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 415, description = "`request.media_type`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 422, description = "`request.field`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "`engine.draining`, `store.failed`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.path`, `request.json`"),
+        (status = 404, description = "`job.unknown`"),
+        (status = 413, description = "`request.too_large`"),
+        (status = 415, description = "`request.media_type`"),
+        (status = 422, description = "`request.field`"),
+        (status = 503, description = "`engine.draining`, `store.failed`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn cancel(
     State(state): State<AppState>,
@@ -225,16 +193,10 @@ pub(crate) async fn cancel(
     responses(
         (status = 200, description = "A Mermaid flowchart", body = String,
             content_type = "text/vnd.mermaid"),
-        (status = 400, description = "`request.path`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`job.unknown`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 500, description = "`job.damaged`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.path`"),
+        (status = 404, description = "`job.unknown`"),
+        (status = 500, description = "`job.damaged`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn graph(
     State(state): State<AppState>,

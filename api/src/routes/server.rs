@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use crate::error::Refusal;
 use crate::openapi::Document;
 use crate::state::AppState;
-use crate::wire::Problem;
 
 /// The answer when all is well.
 #[derive(Serialize, ToSchema)]
@@ -28,8 +27,7 @@ pub(crate) struct Status {
     tag = "server",
     responses(
         (status = 200, description = "It works", body = Status),
-        (status = 503, description = "`store.failed`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 503, description = "`store.failed`"),
     ),
 )]
 pub(crate) async fn health(State(state): State<AppState>) -> Result<Json<Status>, Refusal> {
@@ -46,8 +44,7 @@ pub(crate) async fn health(State(state): State<AppState>) -> Result<Json<Status>
     tag = "server",
     responses(
         (status = 200, description = "They are", body = Status),
-        (status = 503, description = "`engine.draining`, `store.failed`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 503, description = "`engine.draining`, `store.failed`"),
     ),
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Status>, Refusal> {

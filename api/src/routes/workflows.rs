@@ -8,7 +8,7 @@ use callsheet_engine::definition::nearest;
 use crate::error::Refusal;
 use crate::extract::{NamePath, TextBody};
 use crate::state::AppState;
-use crate::wire::{Problem, Validation, Workflow, WorkflowList};
+use crate::wire::{Validation, Workflow, WorkflowList};
 
 /// All workflows that are registered
 #[utoipa::path(
@@ -17,10 +17,7 @@ use crate::wire::{Problem, Validation, Workflow, WorkflowList};
     tag = "workflows",
     responses(
         (status = 200, description = "The workflows, by name", body = WorkflowList),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn list(State(state): State<AppState>) -> Json<WorkflowList> {
     let workflows = state.engine.workflows();
@@ -35,14 +32,9 @@ pub(crate) async fn list(State(state): State<AppState>) -> Json<WorkflowList> {
     params(("name" = String, Path, description = "The workflow's name")),
     responses(
         (status = 200, description = "The workflow", body = Workflow),
-        (status = 400, description = "`request.path`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 404, description = "`workflow.unknown`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.path`"),
+        (status = 404, description = "`workflow.unknown`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn get(
     State(state): State<AppState>,
@@ -67,16 +59,10 @@ pub(crate) async fn get(
     ),
     responses(
         (status = 200, description = "What is wrong with it, if anything", body = Validation),
-        (status = 400, description = "`request.body`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "`auth.*`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, description = "`request.too_large`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 415, description = "`request.media_type`", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "`request.body`"),
+        (status = 413, description = "`request.too_large`"),
+        (status = 415, description = "`request.media_type`"),
     ),
-    security((), ("token" = [])),
 )]
 pub(crate) async fn validate(
     State(state): State<AppState>,

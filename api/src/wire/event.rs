@@ -300,3 +300,134 @@ fn word_of(cause: engine::Interruption) -> &'static str {
         engine::Interruption::Shutdown => "shutdown",
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_engine::Timestamp;
+    use callsheet_engine::definition::{Catalog, Effect, KindInfo};
+    use serde_json::json;
+
+    use super::*;
+
+    const WORKFLOW: &str = r#"{
+        "name": "w",
+        "steps": [
+            { "id": "one", "uses": "k.a", "fallback": [{ "uses": "k.b" }] },
+            { "id": "two", "uses": "k.b", "needs": ["one"] }
+        ]
+    }"#;
+
+    fn translator() -> Translator {
+        let mut catalog = Catalog::default();
+        for name in ["k.a", "k.b"] {
+            catalog.insert(KindInfo {
+                name: name.to_owned(),
+                description: String::new(),
+                effect: Effect::Pure,
+                input_schema: json!(true),
+                output_schema: json!(true),
+            });
+        }
+        Translator::new(Arc::new(Plan::load(WORKFLOW, &catalog).unwrap()))
+    }
+
+    fn started(step: u32, attempt: u32, token: u64, candidate: u32) -> engine::Event {
+        engine::Event::StepStarted {
+            step: StepIndex(step),
+            item: ItemIndex(0),
+            attempt,
+            token: Token(token),
+            candidate,
+            at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn ends_of_attempts_are_told_by_name_not_by_fence() {
+        let (at, failure) = (Timestamp(0), engine::Failure::retryable("a.b", "no"));
+        let mut translator = translator();
+        let story = [
+            (started(0, 1, 1, 0), json!({ "type": "step_started", "step": "one", "uses": "k.a" })),
+            (started(1, 1, 2, 0), json!({ "type": "step_started", "step": "two", "uses": "k.b" })),
+            (
+                engine::Event::AttemptFailed {
+                    token: Token(1),
+                    failure: failure.clone(),
+                    retry_at: Timestamp(1_000),
+                    candidate: 1,
+                    at,
+                },
+                json!({ "type": "attempt_failed", "step": "one", "attempt": 1,
+                    "retry_at": "1970-01-01T00:00:01.000Z" }),
+            ),
+            (
+                engine::Event::StepSucceeded { token: Token(2), output: json!(7), at },
+                json!({ "type": "step_succeeded", "step": "two", "attempt": 1, "output": 7 }),
+            ),
+            (started(0, 2, 3, 1), json!({ "type": "step_started", "uses": "k.b", "attempt": 2 })),
+            (
+                engine::Event::AttemptInterrupted {
+                    token: Token(3),
+                    cause: engine::Interruption::Death,
+                    at,
+                },
+                json!({ "type": "attempt_interrupted", "step": "one", "cause": "death" }),
+            ),
+            (started(0, 3, 4, 1), json!({ "type": "step_started", "attempt": 3 })),
+            (
+                engine::Event::AttemptCancelled { token: Token(4), at },
+                json!({ "type": "attempt_cancelled", "step": "one", "attempt": 3 }),
+            ),
+        ];
+        for (event, expected) in story {
+            let wire = translator.translate(event);
+            let told = serde_json::to_value(&wire).unwrap();
+            assert_eq!(told["type"], wire.kind());
+            for (field, value) in expected.as_object().unwrap() {
+                assert_eq!(told[field], *value, "`{field}` of {told}");
+            }
+            assert_eq!(serde_json::from_value::<Event>(told).unwrap(), wire);
+        }
+    }
+
+    #[test]
+    fn events_of_steps_and_jobs_keep_their_words() {
+        let (at, failure) = (Timestamp(0), engine::Failure::fatal("a.b", "no"));
+        let (step, item) = (StepIndex(1), ItemIndex(3));
+        let translator = &mut translator();
+        for (event, last, expected) in [
+            (engine::Event::StepSkipped { step, at }, false, json!({ "step": "two" })),
+            (
+                engine::Event::StepExpanded { step, items: vec![json!(1), json!(2)], at },
+                false,
+                json!({ "step": "two", "items": 2 }),
+            ),
+            (
+                engine::Event::ItemFailed { step, item, failure: failure.clone(), at },
+                false,
+                json!({ "step": "two", "item": 3 }),
+            ),
+            (
+                engine::Event::StepFailed { step, failure: failure.clone(), at },
+                false,
+                json!({ "step": "two" }),
+            ),
+            (
+                engine::Event::CancelRequested { reason: Some("why".into()), at },
+                false,
+                json!({ "reason": "why" }),
+            ),
+            (engine::Event::JobSucceeded { output: json!([]), at }, true, json!({ "output": [] })),
+            (engine::Event::JobFailed { failure, at }, true, json!({ "type": "job_failed" })),
+            (engine::Event::JobCancelled { at }, true, json!({ "type": "job_cancelled" })),
+        ] {
+            let wire = translator.translate(event);
+            assert_eq!(wire.is_last(), last, "{wire:?}");
+            let told = serde_json::to_value(&wire).unwrap();
+            for (field, value) in expected.as_object().unwrap() {
+                assert_eq!(told[field], *value, "`{field}` of {told}");
+            }
+        }
+    }
+}

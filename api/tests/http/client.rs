@@ -148,6 +148,71 @@ async fn a_wrong_part_is_found_out() {
     assert_eq!(error.code(), "artifact.unknown");
 }
 
+#[tokio::test]
+async fn a_wait_and_a_stream_outlive_a_restart_of_the_server() {
+    let server = Server::start().await;
+    let client = server.client();
+    let id = server.submit("hold", json!({})).await;
+    server.until_running(&id, "held").await;
+    let waiting = tokio::spawn({
+        let (client, id) = (client.clone(), id.clone());
+        async move { client.wait(&id).await }
+    });
+    let following = tokio::spawn({
+        let (client, id) = (client.clone(), id.clone());
+        async move { recorded(&client, &id).await }
+    });
+    // Both are under way once a first answer has come; the stop then cuts them off.
+    while !server.get("/metrics").await.text().await.unwrap().contains("streams_open 1") {
+        tokio::task::yield_now().await;
+    }
+    let server = server.restart().await;
+    server.let_go();
+    assert_eq!(waiting.await.unwrap().unwrap().head.status, JobStatus::Succeeded);
+    let story = following.await.unwrap();
+    assert_eq!(story, recorded(&client, &id).await);
+}
+
+#[tokio::test]
+async fn who_is_no_callsheet_server_is_found_out() {
+    for (answer, code) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "client.answer"),
+        ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "client.foreign"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            "client.foreign",
+        ),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "client.connection"),
+        ("", "client.connection"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stranger = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let client = Client::new(&url, None).unwrap();
+        let (told, ()) = tokio::join!(client.job("x"), stranger);
+        assert_eq!(told.unwrap_err().code(), code, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_an_error_of_the_clients_own() {
+    let server = Server::start().await;
+    let digest = server.engine.artifacts().put_bytes(b"x").unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("not/there/a.txt");
+    let error = server.client().download(&digest, &nowhere).await.unwrap_err();
+    assert_eq!(error.code(), "client.file");
+    let taken = dir.path().join("taken");
+    std::fs::create_dir(&taken).unwrap();
+    let error = server.client().download(&digest, &taken).await.unwrap_err();
+    assert_eq!(error.code(), "client.file", "a directory is not replaced");
+}
+
 /// A proxy that cuts every connection after so many bytes of answers.
 struct Breaking {
     url: String,

@@ -119,6 +119,8 @@ async fn every_code_of_the_description_is_one() {
             for code in text.split('`').skip(1).step_by(2).filter(|code| !code.ends_with('*')) {
                 let known = callsheet_api::CODES.iter().find(|known| known.code == code);
                 let known = known.unwrap_or_else(|| panic!("{method} {path}: `{code}`"));
+                let body = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(body, "#/components/schemas/Problem", "{method} {path} {status}");
                 assert_eq!(known.status.to_string(), *status, "{method} {path}: `{code}`");
             }
         }

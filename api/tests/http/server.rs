@@ -21,7 +21,10 @@ pub(crate) const ECHO: &str = r#"{
     "input": {
         "type": "object",
         "required": ["text"],
-        "properties": { "text": { "type": "string" }, "times": { "type": "integer", "default": 1 } },
+        "properties": {
+            "text": { "type": "string" },
+            "times": { "type": "integer", "default": 1 }
+        },
         "additionalProperties": false
     },
     "steps": [{ "id": "say", "uses": "test.echo", "with": { "text": "{{ input.text }}" } }],
@@ -86,8 +89,10 @@ pub(crate) struct Server {
     pub(crate) http: reqwest::Client,
     gate: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: Serving,
 }
+
+type Serving = JoinHandle<std::io::Result<()>>;
 
 impl Server {
     pub(crate) async fn start() -> Self {
@@ -99,9 +104,7 @@ impl Server {
         let engine = engine(held).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async { drop(stopped.await) };
-        let serving = tokio::spawn(serve(listener, engine.clone(), options, shutdown));
+        let (stop, serving) = start(listener, engine.clone(), options);
         // The crate's own client has installed the provider of cryptography that reqwest asks for.
         Client::new("http://localhost", None).unwrap();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
@@ -175,11 +178,32 @@ impl Server {
     }
 
     /// Tells the server to stop, and waits until it has.
-    pub(crate) async fn stop(mut self) -> Engine {
-        self.stop.take().unwrap().send(()).unwrap();
-        self.serving.await.unwrap().unwrap();
-        self.engine
+    pub(crate) async fn stop(mut self) {
+        self.halt().await;
     }
+
+    /// Stops the server and starts another at the same address, over the same engine.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.halt().await;
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let (stop, serving) = start(listener, self.engine.clone(), ApiOptions::default());
+        Self { stop: Some(stop), serving, ..self }
+    }
+
+    async fn halt(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.serving).await.unwrap().unwrap();
+    }
+}
+
+fn start(
+    listener: TcpListener,
+    engine: Engine,
+    options: ApiOptions,
+) -> (oneshot::Sender<()>, Serving) {
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async { drop(stopped.await) };
+    (stop, tokio::spawn(serve(listener, engine, options, shutdown)))
 }
 
 async fn engine(held: watch::Receiver<bool>) -> Engine {

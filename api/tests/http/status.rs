@@ -78,3 +78,30 @@ async fn every_answer_has_a_number() {
     assert_ne!(one, "forged");
     assert_ne!(one, two);
 }
+
+#[tokio::test]
+async fn two_engines_in_one_process_count_apart() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let id = one.submit("flaky", json!({})).await;
+    one.ended(&id).await;
+    for (server, count) in [(&one, 1), (&two, 0)] {
+        let text = server.get("/metrics").await.text().await.unwrap();
+        let line = format!("callsheet_jobs_submitted_total {count}");
+        assert!(text.lines().any(|it| it == line), "{text}");
+    }
+    assert_eq!(two.get(&format!("/v1/jobs/{id}")).await.status(), 404);
+}
+
+#[tokio::test]
+async fn the_routes_fit_into_another_server() {
+    let engine = callsheet_actors::Engine::builder().in_memory().open().await.unwrap();
+    let api = callsheet_api::router(engine, callsheet_api::ApiOptions::default());
+    let app = axum::Router::new().nest_service("/callsheet", api);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/callsheet", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+    let client = callsheet_api::client::Client::new(&url, None).unwrap();
+    client.ready().await.unwrap();
+    assert_eq!(client.workflows().await.unwrap().workflows, []);
+    serving.abort();
+}
