@@ -25,7 +25,8 @@ pub trait Store: Send + Sync + 'static {
     /// one atomic step. Many callers with the same key get one job.
     fn create(&self, job: NewJob) -> StoreFuture<'_, Created>;
 
-    /// Takes a job over: every earlier owner's epoch is stale from now on. Answers with the journal.
+    /// Takes a job over: every earlier owner's epoch is stale from now on. Answers with the
+    /// journal.
     fn claim(&self, job: JobId) -> StoreFuture<'_, Claim>;
 
     /// Appends one record to a job's journal if the epoch is the job's latest and the sequence

@@ -138,7 +138,7 @@ impl World {
                 let begun: u32 = line[4].parse().unwrap();
                 assert!(
                     begun <= committed && n < *seen_at,
-                    "{when}: `{place}` was committed by attempt {committed} and began again: {line:?}"
+                    "{when}: `{place}` has its result from attempt {committed}, and began: {line:?}"
                 );
             }
         }

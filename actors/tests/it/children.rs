@@ -10,9 +10,8 @@ use crate::world::{attempts, engine, eventually, failure, output, run};
 
 fn shell(script: &str, rest: &str) -> String {
     let script = serde_json::to_string(script).unwrap();
-    format!(
-        "  - {{ id: s, uses: shell, with: {{ text: {script} }}, retry: {{ max_attempts: 1 }}{rest} }}"
-    )
+    let once = "retry: { max_attempts: 1 }";
+    format!("  - {{ id: s, uses: shell, with: {{ text: {script} }}, {once}{rest} }}")
 }
 
 /// Where the script of a running job left its pids.
