@@ -8,6 +8,7 @@ mod graph;
 mod kinds;
 mod local;
 mod logging;
+mod offline;
 mod print;
 mod progress;
 mod remote;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::world::{Origin, Running, attempts, counts, finish, place};
+use super::world::{NOTES, Origin, Running, attempts, counts, finish, place};
 
 const OUT: [&str; 4] = ["--out", "out", "--progress", "lines"];
 
@@ -30,7 +30,7 @@ fn a_killed_run_goes_on_where_it_was() {
         let (_dir, path) = place();
         let origin = Origin::start();
         let url = format!("url={}", origin.url);
-        let running = Running::start(&path, &run(&url, more));
+        let mut running = Running::start(&path, &run(&url, more));
         origin.wait_until_asked();
         running.wait_for("fetch  started");
         running.signal(Signal::KILL);
@@ -70,7 +70,7 @@ fn ctrl_c_twice_stops_at_once_and_nothing_is_lost() {
     let (_dir, path) = place();
     let origin = Origin::start();
     let url = format!("url={}", origin.url);
-    let running = Running::start(&path, &run(&url, &[]));
+    let mut running = Running::start(&path, &run(&url, &[]));
     origin.wait_until_asked();
     running.signal(Signal::INT);
     running.wait_for("Ctrl-C: letting the running steps finish; press Ctrl-C again");
@@ -88,7 +88,7 @@ fn one_signal_lets_the_running_step_finish() {
     let (_dir, path) = place();
     let origin = Origin::start();
     let url = format!("url={}", origin.url);
-    let running = Running::start(&path, &run(&url, &[]));
+    let mut running = Running::start(&path, &run(&url, &[]));
     origin.wait_until_asked();
     running.signal(Signal::TERM);
     running.wait_for("SIGTERM: letting the running steps finish");
@@ -101,4 +101,24 @@ fn one_signal_lets_the_running_step_finish() {
     assert_eq!(attempts(&result), counts(&[("first", 1), ("fetch", 1), ("last", 1)]));
     assert!(said.contains("from step `last`, 2 of 3 steps done"), "{said}");
     assert_eq!(origin.hits(), 1, "the file was fetched once");
+}
+
+#[test]
+fn a_job_that_ends_while_the_engine_drains_has_ended() {
+    let (_dir, path) = place();
+    // Without its last step, so that the fetch is the end of the job.
+    let short = NOTES.split("  - id: last").next().unwrap().to_owned()
+        + "output: { first: \"{{ steps.first.srt }}\" }\n";
+    std::fs::write(path.join("notes.yaml"), short).unwrap();
+    let origin = Origin::start();
+    let url = format!("url={}", origin.url);
+    let mut running = Running::start(&path, &run(&url, &["--data-dir", "state", "--json"]));
+    origin.wait_until_asked();
+    running.signal(Signal::INT);
+    running.wait_for("letting the running steps finish");
+    origin.open();
+    running.wait_for("job succeeded");
+    let (status, answer) = running.end();
+    assert_eq!(status.code(), Some(0), "{answer}");
+    assert!(path.join("out/captions.srt").is_file());
 }

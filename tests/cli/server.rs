@@ -20,7 +20,7 @@ impl Server {
         std::fs::copy(path.join("notes.yaml"), path.join("flows/notes.yaml")).unwrap();
         let fixed = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "state"];
         let open = ["--workflows", "flows", "--allow-private-addresses"];
-        let running = Running::start(path, &[&fixed[..], &open, more].concat());
+        let mut running = Running::start(path, &[&fixed[..], &open, more].concat());
         let line = running.wait_for("callsheet listens on ");
         let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap();
         let url = url.trim_end_matches(',').to_owned();
@@ -106,7 +106,7 @@ fn refusals_of_the_server_are_told_with_their_hints() {
 fn a_drained_server_ends_well_and_its_jobs_go_on() {
     let (_dir, path) = place();
     let origin = Origin::start();
-    let server = Server::start(&path, &[]);
+    let mut server = Server::start(&path, &[]);
     let url = format!("url={}", origin.url);
     let id = server.ask(&["submit", "notes", "-i", &url]).has_ended_with(0).stdout;
     origin.wait_until_asked();

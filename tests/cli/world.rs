@@ -67,6 +67,7 @@ impl Finished {
 pub(crate) struct Running {
     child: Child,
     said: Arc<Mutex<String>>,
+    listener: Option<thread::JoinHandle<()>>,
     answer: Option<thread::JoinHandle<String>>,
 }
 
@@ -76,7 +77,7 @@ impl Running {
             callsheet(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (stderr, into) = (child.stderr.take().unwrap(), said.clone());
-        thread::spawn(move || {
+        let listener = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 into.lock().unwrap().push_str(&(line + "\n"));
             }
@@ -87,7 +88,7 @@ impl Running {
             let _ = stdout.read_to_string(&mut text);
             text
         });
-        Self { child, said, answer: Some(answer) }
+        Self { child, said, listener: Some(listener), answer: Some(answer) }
     }
 
     /// What it has said on stderr so far.
@@ -96,15 +97,23 @@ impl Running {
     }
 
     /// Waits until it has said this, and answers with the line.
-    pub(crate) fn wait_for(&self, words: &str) -> String {
+    pub(crate) fn wait_for(&mut self, words: &str) -> String {
         let since = Instant::now();
         loop {
             if let Some(line) = self.said().lines().find(|line| line.contains(words)) {
                 return line.to_owned();
             }
-            assert!(since.elapsed() < PATIENCE, "never said `{words}`: {}", self.said());
+            let ended = self.is_over();
+            let late = since.elapsed() > PATIENCE || (ended && !self.said().contains(words));
+            assert!(!late, "never said `{words}`: {}", self.said());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether it has ended and all of its words are here.
+    fn is_over(&mut self) -> bool {
+        let gone = self.child.try_wait().unwrap().is_some();
+        gone && self.listener.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

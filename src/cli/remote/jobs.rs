@@ -6,9 +6,9 @@ use callsheet::server::wire::{JobPage, JobStatus, JobsQuery};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{ServerArgs, offline, text};
+use super::{ServerArgs, text};
 use crate::cli::error::{Exit, Result};
-use crate::cli::print;
+use crate::cli::{offline, print};
 
 /// Examples at the foot of `callsheet jobs --help`.
 const EXAMPLES: &str = "\

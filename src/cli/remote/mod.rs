@@ -2,7 +2,6 @@
 
 mod cancel;
 mod jobs;
-mod offline;
 mod show;
 mod submit;
 mod text;

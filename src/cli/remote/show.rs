@@ -9,10 +9,10 @@ use clap::Args;
 use futures::StreamExt;
 use serde_json::json;
 
-use super::{ServerArgs, offline, text};
+use super::{ServerArgs, text};
 use crate::cli::error::{CliError, Exit, Result};
-use crate::cli::print;
 use crate::cli::progress::{Display, Note, ProgressForm};
+use crate::cli::{offline, print};
 
 /// The events of one record come together; when nothing came for so long, the last one did.
 const SETTLED: Duration = Duration::from_millis(500);

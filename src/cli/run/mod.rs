@@ -19,7 +19,7 @@ use crate::cli::local;
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::progress::{Display, ProgressForm};
 use crate::cli::signals::Signals;
-use crate::cli::{correct, env, print, source};
+use crate::cli::{correct, env, offline, print, source};
 
 pub(crate) use input::{InputArgs, gather};
 pub(crate) use watch::store_failed;
@@ -102,15 +102,25 @@ async fn with_engine(
     let mut display = Display::new(args.progress);
     let (job, resumed) = (attached.job, attached.resumed);
     let watched = watch::to_end(engine, &job, resumed, &mut display, signals).await;
-    display.finish();
-    match watched? {
-        Watched::Over(view) => finish(args, engine, &view, data),
-        Watched::Interrupted => {
-            eprintln!("interrupted: job {} is kept in {}", job.id(), data.path.display());
-            eprintln!("hint: to go on, run it again: {}", correct::corrected("", ""));
-            Ok(Exit::Interrupted)
+    let over = match watched {
+        Ok(Watched::Over(view)) => Some(view),
+        // The last step may have ended while the engine went down, unseen.
+        Ok(Watched::Stopped(told)) => {
+            let journal = offline::journal(&data.path, job.id()).await?;
+            told.catch_up(journal, &mut display)?
         }
+        Err(error) => {
+            display.finish();
+            return Err(error);
+        }
+    };
+    display.finish();
+    if let Some(view) = over {
+        return finish(args, engine, &view, data);
     }
+    eprintln!("interrupted: job {} is kept in {}", job.id(), data.path.display());
+    eprintln!("hint: to go on, run it again: {}", correct::corrected("", ""));
+    Ok(Exit::Interrupted)
 }
 
 /// Puts the files in place and says how it went.

@@ -12,8 +12,8 @@ use crate::cli::signals::Signals;
 pub(crate) enum Watched {
     /// The job is over.
     Over(Box<JobView>),
-    /// A signal ended the engine before the job was over; what is recorded stays.
-    Interrupted,
+    /// A signal has ended the engine; whether the job is over stands in its data directory.
+    Stopped(Box<Told>),
 }
 
 /// Shows the job from where it stands to its end.
@@ -32,11 +32,10 @@ pub(crate) async fn to_end(
     // Subscribed before the journal is read, so that no figure falls between the two.
     let mut figures = engine.progress();
     let view = job.view().await?;
-    let mut told = Told { story: Story::new(&view.state.plan), events: Vec::new(), view };
-    let past = job.records(0).await?;
-    let from = past.len() as u64;
-    told.begin(past, resumed, display);
-    let mut events = std::pin::pin!(job.events(from));
+    let story = Story::new(&view.state.plan);
+    let mut told = Told { story, events: Vec::new(), records: 0, view };
+    told.begin(job.records(0).await?, resumed, display);
+    let mut events = std::pin::pin!(job.events(told.records));
     let mut stopping: Option<Stopping> = None;
     loop {
         tokio::select! {
@@ -46,7 +45,11 @@ pub(crate) async fn to_end(
             record = events.next() => match record {
                 Some(Ok(record)) => told.take(record, display),
                 Some(Err(error)) if stopping.is_none() => return Err(error.into()),
-                Some(Err(_)) => return told.end(), // the store has closed under the stream
+                // The store has closed under the stream, which ends with that.
+                Some(Err(_)) => {
+                    stopped(&mut stopping).await;
+                    return Ok(Watched::Stopped(Box::new(told)));
+                }
                 None => return told.end(),
             },
             figure = figures.recv() => match figure {
@@ -57,21 +60,23 @@ pub(crate) async fn to_end(
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return told.end(),
             },
-            () = stopped(&mut stopping) => return told.end(),
+            () = stopped(&mut stopping) => return Ok(Watched::Stopped(Box::new(told))),
         }
     }
 }
 
 /// What has been told of the job, and the facts that it was told from.
-struct Told {
+pub(crate) struct Told {
     story: Story,
     events: Vec<Event>,
+    records: u64,
     view: JobView,
 }
 
 impl Told {
     /// The heading, and for a new job what has happened in the meantime.
     fn begin(&mut self, past: Vec<Record>, resumed: bool, display: &mut Display) {
+        self.records = past.len() as u64;
         let events: Vec<Event> = past.into_iter().flat_map(|record| record.events).collect();
         let notes: Vec<Note> = events.iter().filter_map(|event| self.story.tell(event)).collect();
         display.show(&Note::Job {
@@ -88,27 +93,49 @@ impl Told {
     }
 
     fn take(&mut self, record: Record, display: &mut Display) {
+        self.records = record.sequence + 1;
         for event in record.events {
             self.story.tell(&event).iter().for_each(|note| display.show(note));
             self.events.push(event);
         }
     }
 
+    /// Tells what was recorded in the last moments, and answers with the job if it is over by now.
+    ///
+    /// # Errors
+    /// When the journal is damaged.
+    pub(crate) fn catch_up(
+        mut self,
+        journal: Vec<Record>,
+        display: &mut Display,
+    ) -> Result<Option<Box<JobView>>> {
+        for record in journal {
+            if record.sequence >= self.records {
+                self.take(record, display);
+            }
+        }
+        match self.end()? {
+            Watched::Over(view) => Ok(Some(view)),
+            Watched::Stopped(_) => Ok(None),
+        }
+    }
+
     /// The job as those facts make it: the store may have been closed by now.
-    fn end(self) -> Result<Watched> {
-        let Self { events, mut view, .. } = self;
-        view.state = callsheet::fold(view.head.id, view.state.plan.clone(), &events)
+    fn end(mut self) -> Result<Watched> {
+        let plan = self.view.state.plan.clone();
+        self.view.state = callsheet::fold(self.view.head.id, plan, &self.events)
             .map_err(|error| CliError::engine(error.to_string()))?;
-        let Phase::Ended { ending, at } = &view.state.phase else {
-            return Ok(Watched::Interrupted);
+        let Phase::Ended { ending, at } = &self.view.state.phase else {
+            return Ok(Watched::Stopped(Box::new(self)));
         };
-        view.head.changed_at = *at;
-        view.head.status = match ending {
+        self.view.head.changed_at = *at;
+        self.view.head.status = match ending {
             Ending::Succeeded(_) => JobStatus::Succeeded,
             Ending::Failed(_) => JobStatus::Failed,
             Ending::Cancelled => JobStatus::Cancelled,
         };
-        Ok(Watched::Over(Box::new(view)))
+        self.view.records = self.records;
+        Ok(Watched::Over(Box::new(self.view)))
     }
 }
 

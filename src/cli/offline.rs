@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callsheet::server::wire::{Job, JobPage, JobsQuery};
-use callsheet::{JobId, JobView, ListQuery, Plan, SledStore, Store, StoreError, fold};
+use callsheet::{JobId, JobView, ListQuery, Plan, Record, SledStore, Store, StoreError, fold};
 
 use crate::cli::error::{CliError, Result};
 
@@ -12,7 +12,7 @@ use crate::cli::error::{CliError, Result};
 ///
 /// # Errors
 /// When the directory cannot be opened, for example because an engine is using it.
-pub(super) async fn jobs(dir: &Path, query: &JobsQuery) -> Result<JobPage> {
+pub(crate) async fn jobs(dir: &Path, query: &JobsQuery) -> Result<JobPage> {
     let store = open(dir).await?;
     let query = ListQuery {
         status: query.status.map(|status| status.as_str().to_owned()),
@@ -29,12 +29,23 @@ pub(super) async fn jobs(dir: &Path, query: &JobsQuery) -> Result<JobPage> {
 ///
 /// # Errors
 /// When the directory cannot be opened or the job is not in it.
-pub(super) async fn job(dir: &Path, text: &str) -> Result<Job> {
+pub(crate) async fn job(dir: &Path, text: &str) -> Result<Job> {
     let id = id(text)?;
     let store = open(dir).await?;
     let view = view(&store, id).await;
     close(store).await;
     view.map(Job::from)
+}
+
+/// All that is recorded of a job: what an engine's own streams can no longer tell once it is down.
+///
+/// # Errors
+/// When the directory cannot be opened or the journal cannot be read.
+pub(crate) async fn journal(dir: &Path, id: JobId) -> Result<Vec<Record>> {
+    let store = open(dir).await?;
+    let records = store.journal(id, 0).await.map_err(|error| unreadable(dir, &error));
+    close(store).await;
+    records
 }
 
 async fn view(store: &SledStore, id: JobId) -> Result<JobView> {
