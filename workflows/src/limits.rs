@@ -58,6 +58,16 @@ pub const MAX_LINE_CHARS: usize = 200;
 /// Lines of one caption.
 pub const MAX_LINES_COUNT: usize = 3;
 
+/// Shortest time of a caption on the screen where there is room: 5/6 s, below it a text flickers.
+pub const MIN_CUE_MS: u64 = 833;
+
+/// Longest time of a caption on the screen: beyond it viewers read the text again.
+pub const MAX_CUE_MS: u64 = 7_000;
+
+/// Latest time that a caption can have: 99 hours, what all formats can write. Words beyond it are
+/// left out.
+pub const MAX_CUE_TIME_MS: f64 = 99.0 * 3_600_000.0;
+
 /// Audio that is sent to the OpenAI API in one call; the service takes 25 MB. A larger file is
 /// compressed first, and refused with `speech.too_long` when that does not help.
 pub const MAX_OPENAI_AUDIO_BYTES: u64 = 24 * 1024 * 1024;
@@ -73,3 +83,4 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
 const _: () = assert!(MAX_REDIRECTS_COUNT > 0);
 const _: () = assert!(MIN_LENGTH_SHARE <= 1.0);
+const _: () = assert!(MIN_CUE_MS < MAX_CUE_MS);

@@ -53,11 +53,9 @@ impl fmt::Display for ByteSize {
         let fits = |(_, factor): &&(&str, u64)| self.0 >= *factor;
         let binary = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         match binary.iter().find(fits) {
-            #[allow(clippy::cast_precision_loss)]
             Some((name, factor)) if self.0.is_multiple_of(*factor) => {
                 write!(f, "{} {name}", self.0 / factor)
             }
-            #[allow(clippy::cast_precision_loss)]
             Some((name, factor)) => write!(f, "{:.1} {name}", self.0 as f64 / *factor as f64),
             None => write!(f, "{} bytes", self.0),
         }

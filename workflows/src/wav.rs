@@ -65,7 +65,6 @@ impl Wav {
     }
 
     /// Length in seconds.
-    #[allow(clippy::cast_precision_loss)]
     pub(crate) fn duration_s(&self) -> f64 {
         self.data_bytes as f64 / self.bytes_per_second() as f64
     }

@@ -57,8 +57,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         let [.., a, b, c, d] = address.octets();
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
-    // What is in use of the public space is 2000::/3; loopback, link-local, unique local, site-local
-    // and multicast addresses all lie outside.
+    // What is in use of the public space is 2000::/3; loopback, link-local, unique local,
+    // site-local and multicast addresses all lie outside.
     let is_global = parts[0] & 0xe000 == 0x2000;
     is_global
         && !NOT_PUBLIC_V6.iter().any(|([a, b, c], length)| {

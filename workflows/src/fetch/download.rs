@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use callsheet_actors::{StepError, StepResult};
-use reqwest::header::LOCATION;
+use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -62,22 +62,12 @@ impl Downloader {
             if !response.status().is_redirection() {
                 return check_status(&url, response).map(|response| (response, url));
             }
-            url = self.next(&url, &response)?;
+            let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes);
+            url = next(&url, location, self.allow_private)?;
         }
         let message = format!("more than {MAX_REDIRECTS_COUNT} redirects");
         Err(StepError::fatal("fetch.redirects", message)
             .with_hint("use the address that the redirects end at"))
-    }
-
-    fn next(&self, url: &Url, response: &Response) -> StepResult<Url> {
-        let refused = || {
-            let shown = target::shown(url);
-            StepError::fatal("fetch.redirects", format!("`{shown}` redirects to no address"))
-        };
-        let location = response.headers().get(LOCATION).ok_or_else(refused)?;
-        let next = url.join(location.to_str().map_err(|_| refused())?).map_err(|_| refused())?;
-        target::check(&next, self.allow_private)?;
-        Ok(next)
     }
 
     /// One client for all fetches: it holds the roots of trust and the open connections.
@@ -104,6 +94,17 @@ impl Downloader {
         })?;
         Ok(self.client.get_or_init(|| client))
     }
+}
+
+/// Where a redirect leads: an address like any other, which nobody has checked yet.
+fn next(url: &Url, location: Option<&[u8]>, allow_private: bool) -> StepResult<Url> {
+    let location = location.and_then(|location| std::str::from_utf8(location).ok());
+    let next = location.and_then(|location| url.join(location).ok()).ok_or_else(|| {
+        let shown = target::shown(url);
+        StepError::fatal("fetch.redirects", format!("`{shown}` redirects to no address"))
+    })?;
+    target::check(&next, allow_private)?;
+    Ok(next)
 }
 
 fn check_status(url: &Url, response: Response) -> StepResult<Response> {
@@ -165,6 +166,40 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redirects_are_addresses_like_any_other() {
+        let from = Url::parse("https://example.com/a/b?key=canary").unwrap();
+        for (location, expected) in [
+            (Some("c"), Ok("https://example.com/a/c")),
+            (Some("/c?d"), Ok("https://example.com/c?d")),
+            (Some("//other.example/c"), Ok("https://other.example/c")),
+            (Some("http://93.184.216.34/"), Ok("http://93.184.216.34/")),
+            (Some("http://127.0.0.1/"), Err("fetch.private_address")),
+            (Some("//[::1]/"), Err("fetch.private_address")),
+            (Some("http://169.254.169.254/latest"), Err("fetch.private_address")),
+            (Some("http://2130706433/"), Err("fetch.private_address")),
+            (Some("https://example.com:22/"), Err("fetch.port")),
+            (Some("file:///etc/passwd"), Err("fetch.scheme")),
+            (Some("gopher://example.com/"), Err("fetch.scheme")),
+            (Some("https://user:secret@example.com/"), Err("fetch.credentials")),
+            (Some("https://"), Err("fetch.redirects")),
+            (None, Err("fetch.redirects")),
+        ] {
+            let found = next(&from, location.map(str::as_bytes), false);
+            let found = found.map(String::from).map_err(|error| {
+                assert!(!error.to_string().contains("canary"), "{error}");
+                error.0.code
+            });
+            assert_eq!(
+                found.as_deref(),
+                expected.map_err(str::to_owned).as_deref(),
+                "{location:?}"
+            );
+        }
+        assert!(next(&from, Some(b"\xff"), false).is_err());
+        assert!(next(&from, Some(b"http://127.0.0.1/"), true).is_ok());
+    }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {

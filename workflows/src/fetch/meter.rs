@@ -59,7 +59,6 @@ impl Meter {
         if percent > self.shown {
             self.shown = percent;
             let message = format!("{} of {}", ByteSize(self.seen), ByteSize(expected));
-            #[allow(clippy::cast_precision_loss)]
             self.context.progress(percent.min(100) as f64, message);
         }
     }

@@ -45,7 +45,6 @@ impl Log {
     fn percent(&self, time: &str) -> Option<u32> {
         let duration = self.duration_s.filter(|duration| *duration > 0.0)?;
         let share = read_time(time)? / duration * 100.0;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let percent = share.clamp(0.0, 100.0) as u32;
         Some(percent)
     }

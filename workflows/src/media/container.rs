@@ -213,6 +213,36 @@ mod tests {
     }
 
     #[test]
+    fn every_container_has_its_words_and_its_place_in_the_white_list() {
+        let all = [
+            (Container::Mp4, "mp4"),
+            (Container::Matroska, "matroska"),
+            (Container::Avi, "avi"),
+            (Container::Wav, "wav"),
+            (Container::Ogg, "ogg"),
+            (Container::Flac, "flac"),
+            (Container::Mp3, "mp3"),
+            (Container::Aac, "aac"),
+            (Container::Flv, "flv"),
+            (Container::MpegTs, "mpegts"),
+            (Container::MpegPs, "mpeg"),
+            (Container::Asf, "asf"),
+            (Container::Aiff, "aiff"),
+            (Container::Caf, "caf"),
+        ];
+        let mut endings: Vec<&str> = all.iter().map(|(kind, _)| kind.extension()).collect();
+        endings.sort_unstable();
+        endings.dedup();
+        assert_eq!(endings.len(), all.len());
+        for (kind, demuxer) in all {
+            assert!(FORMAT_WHITELIST.split(',').any(|name| name == demuxer), "{demuxer}");
+            assert!(
+                kind.media_type().starts_with("video/") || kind.media_type().starts_with("audio/")
+            );
+        }
+    }
+
+    #[test]
     fn a_refusal_says_what_the_file_looks_like() {
         for (bytes, expected) in [
             (&b""[..], "empty"),

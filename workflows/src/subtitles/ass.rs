@@ -62,9 +62,7 @@ fn font_size(cues: &[Cue], look: &Look) -> u32 {
     let longest = cues.iter().flat_map(|cue| cue.text.lines()).map(|line| line.chars().count());
     let longest = longest.max().unwrap_or(0).max(1);
     let by_height = f64::from(look.height) * LINE_SHARE;
-    #[allow(clippy::cast_precision_loss)]
     let by_width = f64::from(look.width) * WIDTH_SHARE / (longest as f64 * LETTER_WIDTH);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let size = by_height.min(by_width) as u32;
     size.max(MIN_FONT_SIZE)
 }

@@ -138,7 +138,6 @@ fn layout(input: &Words) -> Layout {
         lines: input.lines,
         max_chars_per_second: input.max_chars_per_second,
         uppercase: input.uppercase,
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         end_ms: end_ms.map(|ms| ms as u64),
     }
 }

@@ -1,6 +1,7 @@
 //! From words with times to cues: what is on the screen together, and from when to when.
 
 use super::word::{Spoken, Word, spoken};
+use crate::limits::{MAX_CUE_MS, MIN_CUE_MS};
 
 /// A text that is on the screen from one instant to another. Its lines are divided by `\n`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +43,6 @@ impl Default for Layout {
         }
     }
 }
-
-/// Shortest time on the screen where there is room: 5/6 s, below it a text only flickers.
-pub(super) const MIN_CUE_MS: u64 = 833;
-
-/// Longest time on the screen: beyond it viewers read a text again.
-pub(super) const MAX_CUE_MS: u64 = 7_000;
 
 /// Pause between words that ends a cue: nobody speaks, so nothing new is shown.
 const PAUSE_MS: u64 = 700;
@@ -229,9 +224,7 @@ fn set_times(cues: &mut [Cue], layout: &Layout) {
 /// The time that reading the cue takes.
 fn reading_ms(cue: &Cue, layout: &Layout) -> u64 {
     let chars = cue.text.chars().filter(|c| *c != '\n').count();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-    let ms = (chars as f64 * 1_000.0 / layout.max_chars_per_second.max(1.0)) as u64;
-    ms
+    (chars as f64 * 1_000.0 / layout.max_chars_per_second.max(1.0)) as u64
 }
 
 #[cfg(test)]

@@ -131,7 +131,9 @@ mod tests {
         }
 
         #[test]
-        fn readers_never_panic(text in "\\PC{0,80}|[0-9:,.> \\-\n]{0,80}|WEBVTT\n[0-9:,.> \\-\n]{0,80}") {
+        fn readers_never_panic(
+            text in "\\PC{0,80}|[0-9:,.> \\-\n]{0,80}|WEBVTT\n[0-9:,.> \\-\n]{0,80}"
+        ) {
             let _ = read_srt(&text);
             let _ = read_vtt(&text);
         }

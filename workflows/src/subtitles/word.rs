@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::MAX_CUE_TIME_MS;
+
 /// A spoken word and when it is said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -33,9 +35,6 @@ pub(super) struct Spoken {
     pub(super) end_ms: u64,
 }
 
-/// Times beyond this many milliseconds are no times: 99 hours, what the formats can write.
-const MAX_TIME_MS: f64 = 99.0 * 3_600_000.0;
-
 /// Shortest time that a word is given: two steps of the coarsest format, which counts in 10 ms.
 const MIN_WORD_MS: u64 = 20;
 
@@ -62,8 +61,7 @@ fn clean_word(word: &Word, uppercase: bool) -> Option<Spoken> {
 fn to_ms(seconds: f64) -> Option<u64> {
     let ms = (seconds * 1_000.0).round();
     // A little before the start is a rounding of the recogniser.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (ms.is_finite() && ms <= MAX_TIME_MS).then_some(ms.max(0.0) as u64)
+    (ms.is_finite() && ms <= MAX_CUE_TIME_MS).then_some(ms.max(0.0) as u64)
 }
 
 /// One line of visible text: no control characters, no marks that turn the direction of writing,

@@ -42,7 +42,8 @@ fn children(job: JobId) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_encode_leaves_no_process_behind() {
     let samples = Samples::new();
-    let film = samples.ffmpeg("-f lavfi -i testsrc2=size=1280x720:duration=60", "film.mp4");
+    let film = samples
+        .ffmpeg("-f lavfi -i testsrc2=size=640x360:duration=60 -preset ultrafast", "film.mp4");
     let engine = engine(&offline()).await;
     let mut watching = engine.progress();
     let job = burn(&engine, &film).await;

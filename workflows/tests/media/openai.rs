@@ -104,3 +104,42 @@ async fn a_key_that_cannot_be_one_is_refused_before_a_call() {
     let with = json!({ "audio": second_of_sound(&engine) });
     assert_eq!(code(step(&engine, "speech.transcribe", with).await), "speech.no_key");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_recording_is_sent_compressed() {
+    let (server, engine) = fake(ResponseTemplate::new(200).set_body_json(hello())).await;
+    let samples = Samples::new();
+    let sound = samples.ffmpeg("-f lavfi -t 840 -i anullsrc=r=16000:cl=mono", "long.wav");
+    let size = std::fs::metadata(&sound).unwrap().len();
+    let with = json!({ "audio": stored(&engine, &sound) });
+    step(&engine, "speech.transcribe", with).await.unwrap();
+    let requests = server.received_requests().await.unwrap();
+    let body = &requests[0].body;
+    assert!((body.len() as u64) < size / 4, "{} of {size} bytes", body.len());
+    assert!(String::from_utf8_lossy(&body[..1_000]).contains("filename=\"audio.mp3\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_asked_only_when_it_is_chosen() {
+    let (server, engine) = fake(ResponseTemplate::new(200).set_body_json(hello())).await;
+    let audio = second_of_sound(&engine);
+    for (provider, calls) in [("pocketsphinx", 0), ("openai", 1), ("auto", 2)] {
+        let with = json!({ "audio": audio, "provider": provider, "model": "other-model" });
+        let heard = step(&engine, "speech.transcribe", with).await.unwrap();
+        let named = if provider == "auto" { "openai" } else { provider };
+        assert_eq!(heard["provider"], named);
+        assert_eq!(server.received_requests().await.unwrap().len(), calls, "{provider}");
+    }
+    let requests = server.received_requests().await.unwrap();
+    assert!(String::from_utf8_lossy(&requests[0].body).contains("other-model"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_not_there_may_come_back() {
+    let access = OpenAi { base_url: "http://127.0.0.1:9/v1".to_owned(), ..OpenAi::new(KEY) };
+    let engine = engine(&MediaOptions { openai: Some(access), ..offline() }).await;
+    let with = json!({ "audio": second_of_sound(&engine) });
+    let failure = step(&engine, "speech.transcribe", with).await.unwrap_err();
+    assert_eq!(failure.code, "speech.provider_unreachable");
+    assert!(failure.retryable && !failure.message.contains(KEY));
+}

@@ -1,9 +1,11 @@
 //! Single steps on real files.
 
+use callsheet_workflows::MediaOptions;
+use callsheet_workflows::subtitles::{Cue, read_srt, read_vtt, write_srt, write_vtt};
 use serde_json::{Value, json};
 
 use crate::samples::{Samples, ffprobe};
-use crate::support::{artifact, bytes, code, engine, offline, step, stored};
+use crate::support::{artifact, bytes, code, engine, offline, run, step, stored, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probe_tells_what_is_in_a_file() {
@@ -155,4 +157,139 @@ async fn a_long_pause_does_not_move_the_words_after_it() {
     let first = words.iter().find(|word| word["text"] == "he").unwrap();
     let start = first["start_s"].as_f64().unwrap();
     assert!((start - spoken[1].start_s).abs() < 0.2, "{start} {}", spoken[1].start_s);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_came_with_faults_does_not_spoil_a_sound_video() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=64x64:duration=2 -f lavfi -t 2 -i sine -c:v libx264 -c:a aac",
+        "good.mp4",
+    );
+    let bad = samples.ffmpeg("-i good.mp4 -c copy -bsf:a noise=amount=20", "bad.mp4");
+    let media = stored(&engine, &bad);
+    let strict = step(&engine, "media.verify", json!({ "media": media })).await;
+    assert_eq!(code(strict), "verify.decode");
+    let with = json!({ "media": media, "decode_audio": false, "expect_audio": true });
+    assert_eq!(step(&engine, "media.verify", with).await.unwrap()["audio_codec"], "aac");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_that_lies_on_its_side_is_seen_as_it_is_shown() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    samples.ffmpeg("-f lavfi -i testsrc2=size=192x108:duration=1 -c:v libx264", "flat.mp4");
+    let film = samples.ffmpeg("-i flat.mp4 -c copy -metadata:s:v rotate=90", "turned.mp4");
+    let media = stored(&engine, &film);
+    let facts = step(&engine, "media.probe", json!({ "media": media })).await.unwrap();
+    assert_eq!((&facts["width"], &facts["height"]), (&json!(108), &json!(192)));
+    let composed = step(&engine, "subtitles.compose", json!({ "words": [] })).await.unwrap();
+    let with = json!({ "video": media, "subtitles": composed["ass"] });
+    let burned = step(&engine, "ffmpeg.burn_subtitles", with).await.unwrap();
+    let path = samples.write("out.mp4", bytes(&engine, &burned["video"]));
+    assert_eq!(ffprobe(&path, "stream=width,height"), "108,192");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_that_does_not_say_its_length_is_taken() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    // As a browser records: written to a pipe, so that the length could not be put in afterwards.
+    let film = samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=64x64:duration=1 -f lavfi -t 1 -i anullsrc -c:v libvpx \
+         -deadline realtime -c:a libopus -f webm -live 1",
+        "live.webm",
+    );
+    let facts = step(&engine, "media.probe", json!({ "media": stored(&engine, &film) }));
+    assert_eq!(facts.await.unwrap()["duration_s"], Value::Null);
+    let input = json!({ "video": film, "preset": "ultrafast" });
+    let output = run(&engine, "caption", input).await.unwrap();
+    assert!((output["duration_s"].as_f64().unwrap() - 1.0).abs() < 0.2, "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captions_are_composed_as_asked_and_stored_under_plain_names() {
+    let engine = engine(&offline()).await;
+    let words: Vec<Value> = ["hello", "world", "& <you>"]
+        .iter()
+        .enumerate()
+        .map(|(n, text)| json!({ "text": text, "start_s": n, "end_s": n as f64 + 0.9 }))
+        .collect();
+    let with = json!({ "words": words, "words_per_line": 2, "uppercase": true, "duration_s": 3 });
+    let composed = step(&engine, "subtitles.compose", with).await.unwrap();
+    assert_eq!((&composed["cues"], &composed["fast_cues"]), (&json!(2), &json!(0)));
+    for (format, name, media_type, part) in [
+        ("srt", "captions.srt", "application/x-subrip", "\nHELLO WORLD\n"),
+        ("vtt", "captions.vtt", "text/vtt", "\n&amp; &lt;YOU&gt;\n"),
+        ("ass", "captions.ass", "text/x-ssa", ",,& <YOU>\n"),
+    ] {
+        let file = &composed[format];
+        assert_eq!((&file["name"], &file["media_type"]), (&json!(name), &json!(media_type)));
+        let written = text(&engine, file);
+        assert!(written.contains(part), "{written}");
+    }
+}
+
+/// Another program's reader is a better judge of what we write than our own.
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_reads_the_captions_that_we_write() {
+    let samples = Samples::new();
+    let cue = |start_ms, end_ms, text: &str| Cue { start_ms, end_ms, text: text.to_owned() };
+    let cues = [
+        cue(0, 833, "plain"),
+        cue(1_000, 1_999, "two\nlines"),
+        cue(3_599_999, 3_600_001, "over the hour, & 5 > 3"),
+        cue(7_200_000, 7_207_000, "12"),
+    ];
+    samples.write("a.srt", write_srt(&cues));
+    samples.write("a.vtt", write_vtt(&cues));
+    for from in ["a.srt", "a.vtt"] {
+        let vtt = samples.ffmpeg(&format!("-i {from}"), "back.vtt");
+        let back = read_vtt(&std::fs::read_to_string(vtt).unwrap()).unwrap();
+        assert_eq!(back, cues, "{from}");
+        let srt = samples.ffmpeg(&format!("-i {from}"), "back.srt");
+        assert_eq!(read_srt(&std::fs::read_to_string(srt).unwrap()).unwrap().len(), cues.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_that_cannot_be_are_refused_by_name() {
+    let engine = engine(&offline()).await;
+    let file = artifact(&engine, b"x", "x");
+    let burn = "ffmpeg.burn_subtitles";
+    for (kind, with, named) in [
+        ("media.probe", json!({}), "media"),
+        ("media.probe", json!({ "media": "/etc/passwd" }), "media"),
+        ("media.probe", json!({ "media": file, "fast": true }), "fast"),
+        (burn, json!({ "video": file, "subtitles": file, "crf": 52 }), "crf"),
+        (burn, json!({ "video": file, "subtitles": file, "preset": "warp" }), "preset"),
+        ("subtitles.compose", json!({ "words": [{ "text": "a", "start": 0 }] }), "start"),
+        ("subtitles.compose", json!({ "words": [], "words_per_line": 13 }), "words_per_line"),
+        ("media.fetch", json!({ "source": "a", "max_bytes": "lots" }), "lots"),
+    ] {
+        let failure = step(&engine, kind, with).await.unwrap_err();
+        assert!(failure.message.contains(named), "{kind}: {}", failure.message);
+        assert!(!failure.retryable);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_ones_own_is_used_and_a_missing_one_is_named() {
+    let samples = Samples::new();
+    let sound = samples.ffmpeg("-f lavfi -t 1 -i anullsrc -ar 16000 -ac 1", "a.wav");
+    let debian = std::path::PathBuf::from("/usr/share/pocketsphinx/model/en-us");
+    for (models, expected) in [(debian, Ok(())), (samples.path("none"), Err("speech.recogniser"))] {
+        let options = MediaOptions { pocketsphinx_models: Some(models), ..offline() };
+        let engine = engine(&options).await;
+        let with = json!({ "audio": stored(&engine, &sound) });
+        match (step(&engine, "speech.transcribe.offline", with).await, expected) {
+            (Ok(heard), Ok(())) => assert_eq!(heard["words"], json!([])),
+            (Err(failure), Err(code)) => {
+                assert_eq!(failure.code, code);
+                assert!(failure.hint.unwrap().contains("pocketsphinx-en-us"));
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
 }

@@ -28,7 +28,10 @@ pub(crate) async fn step(engine: &Engine, kind: &str, with: Value) -> Result<Val
         "steps": [{ "id": "only", "uses": kind, "with": with, "retry": { "max_attempts": 1 } }],
         "output": "{{ steps.only }}",
     });
-    let plan = engine.validate(&definition.to_string()).unwrap();
+    let plan = engine.validate(&definition.to_string()).map_err(|problems| {
+        // What `with` shows to be wrong is found before the job begins.
+        Failure::fatal(problems.0[0].code.clone(), problems.to_string())
+    })?;
     ended(engine, Submit::plan(plan, json!({}))).await
 }
 
