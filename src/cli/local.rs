@@ -3,9 +3,20 @@
 use std::path::Path;
 
 use callsheet::media::MediaOptions;
-use callsheet::{Engine, EngineBuilder};
+use callsheet::{Engine, EngineBuilder, Millis};
+use clap::Args;
 
 use crate::cli::error::{CliError, Result};
+
+/// How long an orderly end may take.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Grace {
+    /// Time that running steps get to finish after the first Ctrl-C or SIGTERM, such as `10s`
+    ///
+    /// Those that need longer are stopped, and run again at the next start.
+    #[arg(long, default_value = "30s", value_name = "TIME")]
+    grace: Millis,
+}
 
 /// A builder that knows every shipped step kind and workflow.
 pub(crate) fn builder(options: &MediaOptions) -> EngineBuilder {
@@ -24,7 +35,8 @@ pub(crate) async fn in_memory() -> Result<Engine> {
 ///
 /// # Errors
 /// When the directory cannot be opened, for example because another engine has it.
-pub(crate) async fn over(dir: &Path, options: &MediaOptions) -> Result<Engine> {
-    let opened = builder(options).data_dir(dir).open().await;
+pub(crate) async fn over(dir: &Path, options: &MediaOptions, grace: Grace) -> Result<Engine> {
+    let builder = builder(options).data_dir(dir).drain_grace(grace.grace.into());
+    let opened = builder.open().await;
     opened.map_err(|error| CliError::from(error).exit_with_engine())
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::cli::error::{CliError, Exit, Result};
-use crate::cli::local;
+use crate::cli::local::{self, Grace};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::run::store_failed;
 use crate::cli::signals::Signals;
@@ -59,6 +59,9 @@ pub(crate) struct ServeArgs {
     /// Form of the log on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
+
+    #[command(flatten)]
+    grace: Grace,
 }
 
 /// Serves until a signal, or until the store fails.
@@ -85,7 +88,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
     };
     std::fs::create_dir_all(&args.data_dir)
         .map_err(|error| CliError::file("make", &args.data_dir, &error))?;
-    let engine = local::over(&args.data_dir, &options).await?;
+    let engine = local::over(&args.data_dir, &options, args.grace).await?;
     if let Some(dir) = &args.workflows {
         offer(&engine, dir)?;
     }

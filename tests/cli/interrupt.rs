@@ -70,7 +70,8 @@ fn ctrl_c_twice_stops_at_once_and_nothing_is_lost() {
     let (_dir, path) = place();
     let origin = Origin::start();
     let url = format!("url={}", origin.url);
-    let mut running = Running::start(&path, &run(&url, &[]));
+    // With an hour to drain, only the second signal can end it.
+    let mut running = Running::start(&path, &run(&url, &["--grace", "1h"]));
     origin.wait_until_asked();
     running.signal(Signal::INT);
     running.wait_for("Ctrl-C: letting the running steps finish; press Ctrl-C again");

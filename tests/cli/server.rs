@@ -106,7 +106,7 @@ fn refusals_of_the_server_are_told_with_their_hints() {
 fn a_drained_server_ends_well_and_its_jobs_go_on() {
     let (_dir, path) = place();
     let origin = Origin::start();
-    let mut server = Server::start(&path, &[]);
+    let mut server = Server::start(&path, &["--grace", "1h"]);
     let url = format!("url={}", origin.url);
     let id = server.ask(&["submit", "notes", "-i", &url]).has_ended_with(0).stdout;
     origin.wait_until_asked();

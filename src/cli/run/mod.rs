@@ -15,7 +15,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::error::{CliError, Exit, Result};
-use crate::cli::local;
+use crate::cli::local::{self, Grace};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::progress::{Display, ProgressForm};
 use crate::cli::signals::Signals;
@@ -62,6 +62,9 @@ pub(crate) struct RunArgs {
     /// How progress is shown on stderr
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     progress: ProgressForm,
+
+    #[command(flatten)]
+    grace: Grace,
 }
 
 /// Runs the job and puts its files in place.
@@ -76,7 +79,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit> {
     let mut data = DataDir::choose(&args)?;
     let opened_at = now();
     // Whoever runs this may read the files of this machine anyhow.
-    let engine = local::over(&data.path, &MediaOptions::local()).await?;
+    let engine = local::over(&data.path, &MediaOptions::local(), args.grace).await?;
     let ended = with_engine(&args, &engine, opened_at, &mut data, &mut signals).await;
     // Whatever else lives in a shared data directory is given back and goes on another time.
     engine.stop_now().await;
