@@ -1,7 +1,9 @@
 //! Promises about notices and about the end of a store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::races::at_once;
@@ -14,7 +16,7 @@ use crate::store::{CommitNotice, ListQuery, Store};
 pub async fn a_notice_comes_after_the_record<S: Store>(store: Arc<S>) {
     let mut notices = store.subscribe();
     let claim = owned(&*store, 1).await;
-    let first = must("hear", notices.recv().await);
+    let first = heard(&mut notices).await;
     assert_eq!(first, CommitNotice { job: id(1), sequence: 0 });
     let writer = {
         let store = Arc::clone(&store);
@@ -27,7 +29,7 @@ pub async fn a_notice_comes_after_the_record<S: Store>(store: Arc<S>) {
     };
     let writer = tokio::spawn(writer);
     for sequence in 1..30 {
-        let notice = must("hear", notices.recv().await);
+        let notice = heard(&mut notices).await;
         assert_eq!(notice, CommitNotice { job: id(1), sequence }, "in order, once");
         let seen = journal(&*store, 1).await.len() as u64;
         assert!(seen > sequence, "record {sequence} is told of and not there");
@@ -91,4 +93,10 @@ pub async fn what_was_accepted_is_finished_by_close<S: Store>(store: Arc<S>) {
         let expected = matches!(answer, Ok(()) | Err(StoreError::Stopped(_)));
         assert!(expected, "{answer:?}");
     }
+}
+
+/// The next notice. A store that never sends it breaks its promise; it does not stop the suite.
+async fn heard(notices: &mut Receiver<CommitNotice>) -> CommitNotice {
+    let wait = tokio::time::timeout(Duration::from_secs(30), notices.recv());
+    must("hear", must("hear in time", wait.await))
 }
