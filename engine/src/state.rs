@@ -295,7 +295,9 @@ impl JobState {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use crate::testing::play;
+    use crate::limits::MAX_OPEN_ATTEMPTS_COUNT;
+    use crate::testing::{World, play};
+    use crate::time::Millis;
 
     const YAML: &str = "
 name: waits
@@ -334,9 +336,22 @@ steps:
     }
 
     #[test]
+    fn a_full_job_is_moved_on_by_the_end_of_an_attempt_not_by_time() {
+        let steps: String = (0..=MAX_OPEN_ATTEMPTS_COUNT)
+            .map(|n| format!("  - {{ id: s{n}, uses: k, retry: {{ jitter: 0 }} }}\n"))
+            .collect();
+        let mut world = World::new(&format!("name: wide\nsteps:\n{steps}"));
+        world.crash();
+        world.play(&format!("s0 fail > retry s0 in 1s; start s{}", MAX_OPEN_ATTEMPTS_COUNT));
+        assert_eq!(world.state.next_wake(), None);
+        world.play("s1 ok > ok s1");
+        assert_eq!(world.state.next_wake(), Some(world.now + Millis(1_000)));
+    }
+
+    #[test]
     fn expressions_see_what_has_settled_and_null_for_what_gave_nothing() {
         let mut world = play(YAML, BEGUN);
-        let seen = |world: &crate::testing::World| {
+        let seen = |world: &World| {
             let see = |id| world.state.output_of(id).map(ToString::to_string);
             ["a", "b", "c", "d", "e", "nobody"].map(see)
         };

@@ -67,4 +67,20 @@ mod tests {
         let retry = Retry::default();
         assert_eq!(wait(&retry, 3, 77), wait(&retry, 3, 77));
     }
+
+    #[test]
+    fn no_wait_stays_no_wait_however_fast_it_grows() {
+        let retry = Retry { initial: Millis(0), factor: 1e9, ..Retry::default() };
+        for tries in [1, 2, 40, 1_000, u32::MAX] {
+            assert_eq!(wait(&retry, tries, 1), 0);
+        }
+    }
+
+    #[test]
+    fn at_their_ceiling_waits_still_spread_and_none_is_longer() {
+        let retry = Retry { jitter: 0.5, ..Retry::default() };
+        let waits: Vec<u64> = (0..200).map(|job| wait(&retry, 30, job)).collect();
+        assert!(waits.iter().all(|wait| (30_000..=60_000).contains(wait)));
+        assert!(waits.iter().filter(|wait| **wait < 59_000).count() > 50);
+    }
 }

@@ -209,12 +209,17 @@ impl Oracle {
             (Some(stop), _) => assert_eq!(*stop, Stop::Failure(failure.clone())),
             (None, Input::Quarantine { failure: told }) => assert_eq!(failure, told),
             (None, Input::Resume) => {
-                let items = self.steps.iter().filter_map(|step| step.items.as_ref()).flatten();
-                assert!(items.clone().any(|item| item.deaths >= MAX_DEATHS_COUNT));
+                assert!(self.is_poisoned());
                 assert_eq!(failure.code, "job.poisoned");
             }
             (None, _) => panic!("no step failed for good: {failure}"),
         }
+    }
+
+    /// Whether an item has killed its owner too often.
+    fn is_poisoned(&self) -> bool {
+        let mut items = self.steps.iter().filter_map(|step| step.items.as_ref()).flatten();
+        items.any(|item| item.deaths >= MAX_DEATHS_COUNT)
     }
 
     /// Writes a committed event into the books.
@@ -361,6 +366,8 @@ impl Oracle {
             }
         }
         assert!(starts.is_empty(), "deeds without events: {starts:?}");
+        let starts = decision.actions.iter().any(|it| matches!(it, Action::StartStep(_)));
+        assert!(!starts || self.stopping.is_none(), "a body begins in a job that is stopped");
         let stop_now = was_running && self.stopping.is_some() && !self.ended;
         let expected: BTreeSet<u64> = self.open.keys().copied().filter(|_| stop_now).collect();
         assert_eq!(stops, expected, "stops");
@@ -399,6 +406,7 @@ impl Oracle {
         if self.ended || (self.stopping.is_some() && !self.open.is_empty()) {
             return;
         }
+        assert!(*input != Input::Resume || !self.is_poisoned(), "it would die for ever");
         assert_eq!(self.stopping, None, "nothing is open, so the job is over");
         if lazy || draining || self.open.len() >= MAX_OPEN_ATTEMPTS_COUNT {
             return;
