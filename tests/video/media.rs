@@ -83,7 +83,7 @@ pub(crate) fn serve(path: &Path) -> (Running, String) {
     } else {
         args.to_vec()
     };
-    let running = Running::start(path, &args);
+    let mut running = Running::start(path, &args);
     let line = running.wait_for("callsheet listens on ");
     let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap();
     let url = url.trim_end_matches(',').to_owned();

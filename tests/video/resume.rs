@@ -23,7 +23,7 @@ fn a_killed_run_goes_on_and_repeats_no_step_that_had_ended() {
     speaking_picture(&video, TEXT);
     let input = format!("video={}", video.display());
 
-    let first = Running::start(&path, &args(&input, "out"));
+    let mut first = Running::start(&path, &args(&input, "out"));
     // The recogniser is at work: fetch, probe and audio have ended.
     first.wait_for("transcribe");
     while workers(&path.join("state")).is_empty() {
