@@ -12,9 +12,17 @@ const MAKERS: &[&str] = &[
     "StepError::fatal(",
     "StepError::retryable(",
     "Problem::new(",
+    "ExpressionError::new(",
+    "findings.add(",
+    "findings.add_at(",
+    "findings.add_in_text(",
+    "findings.add_on_key(",
     "Self::fatal(",
     "Self::retryable(",
 ];
+
+/// Calls that take the name of a file: `store.new` among their arguments is one, not a code.
+const FILE_NAMES: &[&str] = &[".join("];
 
 /// Where folders of one machine would begin. Put together here so that this file has none.
 const MACHINE: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/")];
@@ -58,6 +66,7 @@ fn given_codes(sources: &[Source], listed: &BTreeMap<String, usize>) -> BTreeMap
         for literal in source.literals_outside_tests() {
             let text = literal.text.as_str();
             let is_file = text.ends_with(".rs") || text.ends_with(".md");
+            let is_file = is_file || source.is_argument(literal, FILE_NAMES);
             let looks = is_code(text) && !is_file && families.contains(&family(text));
             if looks && !kinds.contains_key(text) && !points.contains_key(text) {
                 codes.entry(text.to_owned()).or_insert_with(|| source.place(literal.start));
@@ -165,6 +174,7 @@ mod tests {
         let texts = [
             "Failure::fatal(\"a.b\", c)",
             "StepError::retryable(\n    \"a.b\",\n    c)",
+            "self.findings.add_at(\"a.b\", place, message, hint)",
             "fn code(&self) -> &'static str {\n    match self { A => \"a.b\", B => \"text\" }\n}",
         ];
         for text in texts {
@@ -186,6 +196,15 @@ mod tests {
         let text = format!("Failure::fatal(\"a.x\", y); {text}");
         let page = "| `a.x` | known |\n";
         assert_eq!(found(&text, page), ["engine/src/a.rs:2: `a.b` is not in docs/errors.md"]);
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_no_code_there_and_only_there() {
+        let page = "| `a.x` | known |\n";
+        let text = "Failure::fatal(\"a.x\", y); dir.join(\"a.new\"); dir.join( \"a.old\")";
+        assert_eq!(found(text, page), [""; 0]);
+        let text = format!("{text};\nlet code = \"a.new\";");
+        assert_eq!(found(&text, page), ["engine/src/a.rs:2: `a.new` is not in docs/errors.md"]);
     }
 
     #[test]

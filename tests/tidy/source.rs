@@ -111,6 +111,12 @@ impl Source {
         self.scan.literals.iter().find(|literal| literal.start == start)
     }
 
+    /// Whether a literal is the first argument of one of these calls.
+    pub(crate) fn is_argument(&self, literal: &Literal, calls: &[&str]) -> bool {
+        let before = self.scan.code[..literal.start].trim_end();
+        calls.iter().any(|call| before.ends_with(call))
+    }
+
     /// Lines outside tests (or in them), with what they hold.
     pub(crate) fn lines_where(&self, test: bool) -> impl Iterator<Item = Line> {
         let starts = self.line_starts.iter().zip(&self.scan.lines);
