@@ -422,6 +422,7 @@ mod tests {
             (json!("{{ {'a': {'b': 1}} }}"), json!({ "a": { "b": 1 } })),
             (json!("{{ '}}' }}"), json!("}}")),
             (json!(" {{ input.n }}"), json!(" 7")),
+            (json!("{{ input.n }} }}"), json!("7 }}")),
             (json!("{{ input.n }}{{ input.n }}"), json!("77")),
             (json!("{{ input.n }} and {{ input.f }}"), json!("7 and 2.5")),
             (json!("{{ '{{' }}"), json!("{{")),
