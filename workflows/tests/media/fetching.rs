@@ -103,7 +103,10 @@ async fn the_limit_holds_whatever_the_server_says() {
     });
     let engine = engine(&offline()).await;
     let with = json!({ "source": format!("http://{address}/"), "max_bytes": "1MiB" });
-    assert_eq!(code(step(&engine, KIND, with.clone()).await), "fetch.too_large");
+    let failure = step(&engine, KIND, with.clone()).await.unwrap_err();
+    assert_eq!(failure.code, "fetch.too_large");
+    // It stopped at the limit, not some time later.
+    assert!(failure.message.contains("1.0 MiB or more"), "{}", failure.message);
     let failure = step(&engine, KIND, with).await.unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.broken", true));
 }
