@@ -53,7 +53,7 @@
 //!
 //! | feature | what it adds | default |
 //! |---|---|---|
-//! | `media` | the `media` module: step kinds for video and speech, and the workflow `caption` | by `cli` |
+//! | `media` | module `media`: step kinds for video and speech, the workflow `caption` | by `cli` |
 //! | `server` | the `server` module: the HTTP routes and a client for them | by `cli` |
 //! | `cli` | the `callsheet` command | yes |
 //!

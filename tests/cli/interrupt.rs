@@ -76,6 +76,7 @@ fn ctrl_c_twice_stops_at_once_and_nothing_is_lost() {
     running.signal(Signal::INT);
     running.wait_for("Ctrl-C: letting the running steps finish; press Ctrl-C again");
     running.signal(Signal::INT);
+    running.wait_for("fetch  attempt 1 was cut off");
     running.wait_for("hint: to go on, run it again: callsheet run notes.yaml");
     let (status, _) = running.end();
     assert_eq!(status.code(), Some(130));

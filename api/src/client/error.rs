@@ -73,7 +73,7 @@ impl ClientError {
             Self::Foreign { .. } => Some("check the URL; a proxy may have answered"),
             Self::Connection(_) => Some("is the server running? start it with `callsheet serve`"),
             Self::Answer(_) => Some("use the client of the server's version"),
-            Self::Url { .. } => Some("write it like `http://127.0.0.1:7447`"),
+            Self::Url { .. } => Some("write it like `http://127.0.0.1:7070`"),
             Self::Token => Some("a token is printable ASCII on one line"),
             Self::Damaged(_) => {
                 Some("fetch it again; if it stays so, the server's disk is damaged")

@@ -28,7 +28,7 @@ use patience::Patience;
 /// use callsheet_api::client::Client;
 /// use callsheet_api::wire::SubmitRequest;
 ///
-/// let client = Client::new("http://127.0.0.1:7447", None)?;
+/// let client = Client::new("http://127.0.0.1:7070", None)?;
 /// let request = SubmitRequest { workflow: Some("caption".into()), ..Default::default() };
 /// let accepted = client.submit(&request, Some("order-17")).await?;
 /// let job = client.wait(&accepted.id).await?;
@@ -44,7 +44,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at this URL, such as `http://127.0.0.1:7447`, with the token that it
+    /// A client of the server at this URL, such as `http://127.0.0.1:7070`, with the token that it
     /// asks for.
     ///
     /// # Errors
@@ -248,11 +248,11 @@ mod tests {
     #[test]
     fn base_urls_are_checked() {
         for (url, answer) in [
-            ("http://127.0.0.1:7447", "http://127.0.0.1:7447/v1/jobs"),
-            ("http://127.0.0.1:7447/", "http://127.0.0.1:7447/v1/jobs"),
+            ("http://127.0.0.1:7070", "http://127.0.0.1:7070/v1/jobs"),
+            ("http://127.0.0.1:7070/", "http://127.0.0.1:7070/v1/jobs"),
             ("https://films.example/callsheet", "https://films.example/callsheet/v1/jobs"),
-            ("127.0.0.1:7447", "client.url"),
-            ("localhost:7447", "client.url"),
+            ("127.0.0.1:7070", "client.url"),
+            ("localhost:7070", "client.url"),
             ("ftp://films.example", "client.url"),
             ("", "client.url"),
         ] {

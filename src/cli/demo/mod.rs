@@ -107,7 +107,7 @@ fn conclude(killed: &child::Killed, result: &Value, is_ours: bool) -> Result<Exi
     if faults.is_empty() {
         let count = killed.done.len();
         print::out(format!(
-            "All is as promised: {count} steps were recorded before the kill, none of them ran again."
+            "All is as promised: {count} steps were recorded before the kill, none ran again."
         ));
         return Ok(Exit::Done);
     }
