@@ -199,7 +199,7 @@ impl StepContext {
     /// Stores a file as an artifact. The file is moved out of the work directory when it can be.
     ///
     /// # Errors
-    /// `artifact.*` when it cannot be stored.
+    /// `step.error` when it cannot be stored.
     pub async fn put_file(
         &self,
         file: impl Into<PathBuf>,
@@ -218,7 +218,7 @@ impl StepContext {
     /// Stores bytes as an artifact.
     ///
     /// # Errors
-    /// `artifact.*` when they cannot be stored.
+    /// `step.error` when they cannot be stored.
     pub async fn put_bytes(
         &self,
         bytes: impl Into<Vec<u8>>,
@@ -237,7 +237,7 @@ impl StepContext {
     /// The path of an artifact's content, its hash checked. Read it; never write it.
     ///
     /// # Errors
-    /// `artifact.*` when it is missing or damaged.
+    /// `step.error` when it is missing or damaged.
     pub async fn open(&self, artifact: &Artifact) -> StepResult<PathBuf> {
         let (store, digest) = (self.0.artifacts.clone(), artifact.artifact);
         self.blocking(move || Ok(store.verify(&digest)?)).await
