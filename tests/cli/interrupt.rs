@@ -1,4 +1,4 @@
-//! Kill it, press Ctrl-C, take its power: the same command, run again, goes on.
+//! Kill it with SIGKILL or press Ctrl-C: the same command, run again, goes on.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
