@@ -44,6 +44,7 @@ impl Downloader {
             meter.add(piece.len())?;
             file.write_all(&piece).await?;
         }
+        // Without it the last piece may still wait in memory when the file is read.
         file.flush().await?;
         match expected {
             Some(expected) if meter.seen() < expected => {

@@ -26,6 +26,7 @@ fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
     let mut copy = File::create(to)?;
     let mut piece = vec![0; COPY_PIECE_BYTES];
     loop {
+        // A copy in a thread is not dropped like a future: it looks up between two pieces.
         if meter.context().cancelled().is_cancelled() {
             return Err(StepError::retryable("fetch.cancelled", "the copy was cancelled"));
         }

@@ -132,6 +132,7 @@ impl Step for Burn {
         let media = OpenMedia::open(&input.video, &context).await?;
         let video = media.facts.video()?;
         let sound = sound(&media.facts);
+        // ffmpeg runs inside its directory, where a relative path would mean another file.
         let work = std::path::absolute(context.work_dir()?)?;
         copy_captions(&context.open(&input.subtitles).await?, &work.join(CAPTIONS))?;
         let to = work.join("video.mp4");

@@ -68,6 +68,7 @@ impl Service {
     ) -> StepResult<Transcript> {
         let model = model.unwrap_or(&self.access.model);
         let file = self.small_enough(audio, context).await?;
+        // The service tells nothing while it works; those who watch at least see where the job is.
         context.progress(0.0, format!("sent to `{model}`"));
         let request = CreateTranscriptionRequest {
             file: AudioInput::from(file),
@@ -124,6 +125,7 @@ impl Service {
                 .with_hint("check `OPENAI_API_KEY`: no blanks, no quotes, one line"));
         }
         crate::tls::install();
+        // Not the client of `media.fetch`: the operator chose this address, so it may be private.
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(OPENAI_TIMEOUT)
@@ -226,6 +228,7 @@ fn punctuate(words: &mut [Word], text: &str) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -272,6 +275,31 @@ mod tests {
             punctuate(&mut words, text);
             let found: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
             assert_eq!(found.join(" "), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn marks_change_no_word_and_no_time(
+            words in proptest::collection::vec("[a-z]{1,4}", 0..12),
+            text in "[a-zA-Z,. ]{0,40}",
+        ) {
+            let letters = |words: &[Word]| -> Vec<String> {
+                let bare = |word: &Word| word.text.to_lowercase().replace([',', '.'], "");
+                words.iter().map(bare).collect()
+            };
+            let given: Vec<Word> = words
+                .iter()
+                .enumerate()
+                .map(|(n, word)| Word::new(word, n as f64, n as f64 + 0.5))
+                .collect();
+            let mut marked = given.clone();
+            punctuate(&mut marked, &text);
+            prop_assert_eq!(letters(&given), letters(&marked));
+            let times = |words: &[Word]| -> Vec<(f64, f64)> {
+                words.iter().map(|word| (word.start_s, word.end_s)).collect()
+            };
+            prop_assert_eq!(times(&given), times(&marked));
         }
     }
 

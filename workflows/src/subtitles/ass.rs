@@ -132,7 +132,42 @@ mod tests {
         }
     }
 
+    /// The times of a script's lines, in milliseconds.
+    fn times(script: &str) -> Vec<(u64, u64)> {
+        let read = |clock: &str| -> u64 {
+            let parts: Vec<u64> = clock.split([':', '.']).map(|n| n.parse().unwrap()).collect();
+            ((parts[0] * 60 + parts[1]) * 60 + parts[2]) * 1_000 + parts[3] * 10
+        };
+        let lines = script.lines().filter_map(|line| line.strip_prefix("Dialogue: "));
+        lines
+            .map(|line| {
+                let fields: Vec<&str> = line.splitn(10, ',').collect();
+                (read(fields[1]), read(fields[2]))
+            })
+            .collect()
+    }
+
     proptest! {
+        #[test]
+        fn times_are_within_half_a_step_and_cues_still_do_not_overlap(
+            lengths in proptest::collection::vec((0u64..5_000, 20u64..7_000), 0..40),
+        ) {
+            let mut now = 0;
+            let mut cues = Vec::new();
+            for (pause, length) in lengths {
+                let start_ms = now + pause;
+                now = start_ms + length;
+                cues.push(Cue { start_ms, end_ms: now, text: "x".to_owned() });
+            }
+            let written = times(&write_ass(&cues, &look(640, 360)));
+            prop_assert_eq!(written.len(), cues.len());
+            for (cue, (start, end)) in cues.iter().zip(&written) {
+                prop_assert!(cue.start_ms.abs_diff(*start) <= 5 && cue.end_ms.abs_diff(*end) <= 5);
+                prop_assert!(start < end);
+            }
+            prop_assert!(written.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        }
+
         #[test]
         fn no_text_opens_an_override_block_or_a_line(text in "[\\x00-\\x7f]{0,40}") {
             let written = escape(&text);

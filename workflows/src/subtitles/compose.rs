@@ -131,6 +131,7 @@ impl Step for Compose {
 }
 
 fn layout(input: &Words) -> Layout {
+    // A length of nought is one that the file does not say.
     let end_ms = input.duration_s.filter(|s| s.is_finite() && *s > 0.0).map(|s| s * 1_000.0);
     Layout {
         words_per_line: input.words_per_line,
