@@ -30,7 +30,8 @@ pub trait Store: Send + Sync + 'static {
     fn claim(&self, job: JobId) -> StoreFuture<'_, Claim>;
 
     /// Appends one record to a job's journal if the epoch is the job's latest and the sequence
-    /// number is the next; otherwise nothing is written.
+    /// number is the next; otherwise nothing is written. The record whose head says that the job
+    /// has ended ends the ownership too.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, ()>;
 
     /// The records of a job from a sequence number on, in order.
@@ -212,7 +213,8 @@ pub struct ListQuery {
     pub limit: usize,
 }
 
-/// A page of heads, newest first.
+/// A page of heads, newest first. It may hold fewer than asked for, even none, and have a `next`
+/// all the same: a filter that matches little ends a page after a bounded search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// The heads.

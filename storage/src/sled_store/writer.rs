@@ -260,6 +260,7 @@ impl<M: Medium> Writer<M> {
             return Err(if known { lost() } else { StoreError::UnknownJob(job) });
         }
         self.epoch += 1;
+        assert_ne!(self.epoch & u64::from(u32::MAX), 0, "the next opening's epochs are not ours");
         let grant = Grant { epoch: self.epoch, records: next };
         let before = self.slots.insert(job, Slot { owner: Some(grant.epoch), next });
         let older = before.and_then(|slot| slot.owner);
