@@ -41,8 +41,8 @@ fn the_embedding_example_is_short() {
 fn a_cancelled_job_stops_and_stays_cancelled() {
     let lines = [
         "cancel: Accepted",
-        "the body is gone",
         "status: cancelled",
+        "the body is gone: true",
         "again: AlreadyEnded(Cancelled)",
     ];
     check("02_cancel", &lines);

@@ -56,6 +56,25 @@ pub const MAX_NESTING_DEPTH: usize = 64;
 /// Text of one expression or template string. Beyond it the definition is refused.
 pub const MAX_EXPRESSION_BYTES: usize = 64 * 1024;
 
+/// `~` and `+` in one expression: each may copy all that stands before it. Beyond it the definition
+/// is refused.
+pub const MAX_EXPRESSION_JOINS_COUNT: usize = 64;
+
+/// Values that one expression may name: each may be as large as a step's output, and joining them
+/// copies them all. Beyond it the definition is refused.
+pub const MAX_EXPRESSION_VALUES_COUNT: usize = 256;
+
+/// Bytes that the filters of one evaluation may make, over all of them. Beyond it the step fails
+/// with `expression.size`.
+pub const MAX_EXPRESSION_MADE_BYTES: usize = 4 * MAX_EXPRESSION_RESULT_BYTES;
+
+/// Steps of one cycle that a problem names; a longer one is cut in the middle.
+pub const MAX_NAMED_STEPS_COUNT: usize = 8;
+
+/// Length of a name that is compared with others to find what was meant. Longer ones are not:
+/// nobody mistypes them in one letter only, and the work grows with the square.
+pub const MAX_COMPARED_CHARS: usize = 64;
+
 /// Virtual machine steps that one evaluation may take. Beyond it the step fails with
 /// `expression.fuel`.
 pub const MAX_EXPRESSION_FUEL: u64 = 1_000_000;

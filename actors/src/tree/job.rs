@@ -318,10 +318,9 @@ impl Owned {
 
     /// Sets one timer, for the soonest wait.
     fn arm(&mut self, mailbox: &Mailbox<JobMsg>) {
-        let Some(due) = self.state.next_wake().filter(|_| self.state.phase == Phase::Running)
-        else {
-            return;
-        };
+        // A draining job starts nothing, so no wait is worth waking up for.
+        let waits = self.state.phase == Phase::Running && !self.draining;
+        let Some(due) = self.state.next_wake().filter(|_| waits) else { return };
         if let Some((armed, timer)) = &self.timer {
             if *armed == due && !timer.is_finished() {
                 return;

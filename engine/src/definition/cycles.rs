@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use super::finding::Findings;
 use super::place::Path;
+use crate::limits::MAX_NAMED_STEPS_COUNT;
 use crate::plan::PlannedStep;
-
-/// Steps of one cycle that are named; a longer one is cut in the middle.
-const MAX_NAMED_COUNT: usize = 8;
 
 /// Reports one cycle of every knot in the graph. Nothing here recurses: a chain may be as long as
 /// a workflow.
@@ -56,9 +54,9 @@ fn report(cycle: &[usize], steps: &[PlannedStep], findings: &mut Findings) {
     let ids: Vec<&str> =
         cycle[turn..].iter().chain(&cycle[..turn]).map(|n| steps[*n].id.as_str()).collect();
     let named = match ids.len() {
-        count if count > MAX_NAMED_COUNT => {
-            let left_out = count - MAX_NAMED_COUNT;
-            format!("{} -> … {left_out} more …", ids[..MAX_NAMED_COUNT].join(" -> "))
+        count if count > MAX_NAMED_STEPS_COUNT => {
+            let left_out = count - MAX_NAMED_STEPS_COUNT;
+            format!("{} -> … {left_out} more …", ids[..MAX_NAMED_STEPS_COUNT].join(" -> "))
         }
         _ => ids.join(" -> "),
     };

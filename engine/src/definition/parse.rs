@@ -63,7 +63,7 @@ fn workflow(root: &Node, findings: &mut Findings) -> Workflow {
     };
     let Some(mut fields) = Fields::open(root, &path, &KNOWN, findings) else { return empty };
     Workflow {
-        name: fields.required_text("name", "give the workflow a name, such as `name: caption`"),
+        name: fields.required_text("name", "give the workflow a name, such as `name: nightly`"),
         description: fields.text("description").unwrap_or_default(),
         input: fields.json("input"),
         output: fields.json("output").unwrap_or_default(),
@@ -250,76 +250,71 @@ output: '{{ steps.a }}'
         assert_eq!(serde_json::from_value::<Workflow>(json).unwrap(), workflow);
     }
 
+    /// One line of a step, and what is said of it.
+    const WRONG_FIELDS: &[(&str, &str)] = &[
+        (
+            "timeuot: 5m",
+            "4:5 definition.unknown_field: unknown field `timeuot` (did you mean `timeout`?)",
+        ),
+        ("depends_on: [b]", "unknown field `depends_on` (did you mean `needs`?)"),
+        ("queue: fast", "unknown field `queue` (`queue` is not supported yet; remove it)"),
+        ("zzz: 1", "unknown field `zzz` (the fields here are `id`, `uses`,"),
+        ("with:", ""),
+        (
+            "timeout: 90",
+            "4:14 definition.bad_duration: `timeout` is the number `90`, not a length of time \
+                 (give the unit: `90s` or `90ms`)",
+        ),
+        (
+            "timeout: soon",
+            "`timeout` is the string `soon`, not a length of time (write it like `500ms`",
+        ),
+        ("timeout: [1s]", "`timeout` is a list, not a length of time"),
+        ("concurrency: many", "`concurrency` is the string `many`, not a whole number from 1"),
+        ("concurrency: -1", "`concurrency` is the number `-1`, not a whole number from 1"),
+        ("concurrency: 1.5", "`concurrency` is the number `1.5`, not a whole number from 1"),
+        ("concurrency: 99999999999", "`concurrency` is the number `99999999999`, not a whole"),
+        ("needs: 3", "definition.wrong_type: `needs` is the number `3`, not a list"),
+        ("needs: [b, 3]", "4:16 definition.wrong_type: the number `3` is not a step id"),
+        ("if: 3", "`if` is the number `3`, not an expression"),
+        ("if: ''", "`if` is the string ``, not an expression"),
+        (
+            "retry: 3",
+            "4:12 definition.wrong_type: expected a map, found the number `3` (write it with \
+                 the fields `max_attempts`,",
+        ),
+        (
+            "retry: { max_attempt: 3 }",
+            "4:14 definition.unknown_field: unknown field `max_attempt` (did you mean \
+                 `max_attempts`?)",
+        ),
+        ("retry: { initial: 1 }", "4:23 definition.bad_duration: `initial` is the number `1`"),
+        ("retry: { factor: two }", "`factor` is the string `two`, not a number"),
+        ("retry: { jitter: '0.2' }", "`jitter` is the string `0.2`, not a number"),
+        ("fallback: other", "`fallback` is the string `other`, not a list"),
+        (
+            "fallback: [other]",
+            "4:16 definition.wrong_type: expected a map, found the string `other`",
+        ),
+        ("fallback: [{ with: {} }]", "4:16 definition.missing_field: the field `uses` is missing"),
+        ("fallback: [{ uses: k, when: 1 }]", "unknown field `when`"),
+        (
+            "on_error: contniue",
+            "4:15 definition.unknown_value: `contniue` is not a value of `on_error` (did you \
+                 mean `continue`?)",
+        ),
+        ("on_error: explode", "is not a value of `on_error` (write one of `fail` and `continue`)"),
+        ("on_error: true", "`on_error` is `true`, not a string"),
+    ];
+
     #[test]
     fn every_wrong_field_is_said_in_its_own_words() {
-        // One line of a step, and what is said of it.
-        let table = [
-            (
-                "timeuot: 5m",
-                "4:5 definition.unknown_field: unknown field `timeuot` (did you mean `timeout`?)",
-            ),
-            ("depends_on: [b]", "unknown field `depends_on` (did you mean `needs`?)"),
-            ("queue: fast", "unknown field `queue` (`queue` is not supported yet; remove it)"),
-            ("zzz: 1", "unknown field `zzz` (the fields here are `id`, `uses`,"),
-            ("with:", ""),
-            (
-                "timeout: 90",
-                "4:14 definition.bad_duration: `timeout` is the number `90`, not a length of time \
-                 (give the unit: `90s` or `90ms`)",
-            ),
-            (
-                "timeout: soon",
-                "`timeout` is the string `soon`, not a length of time (write it like `500ms`",
-            ),
-            ("timeout: [1s]", "`timeout` is a list, not a length of time"),
-            ("concurrency: many", "`concurrency` is the string `many`, not a whole number from 1"),
-            ("concurrency: -1", "`concurrency` is the number `-1`, not a whole number from 1"),
-            ("concurrency: 1.5", "`concurrency` is the number `1.5`, not a whole number from 1"),
-            ("concurrency: 99999999999", "`concurrency` is the number `99999999999`, not a whole"),
-            ("needs: 3", "definition.wrong_type: `needs` is the number `3`, not a list"),
-            ("needs: [b, 3]", "4:16 definition.wrong_type: the number `3` is not a step id"),
-            ("if: 3", "`if` is the number `3`, not an expression"),
-            ("if: ''", "`if` is the string ``, not an expression"),
-            (
-                "retry: 3",
-                "4:12 definition.wrong_type: expected a map, found the number `3` (write it with \
-                 the fields `max_attempts`,",
-            ),
-            (
-                "retry: { max_attempt: 3 }",
-                "4:14 definition.unknown_field: unknown field `max_attempt` (did you mean \
-                 `max_attempts`?)",
-            ),
-            ("retry: { initial: 1 }", "4:23 definition.bad_duration: `initial` is the number `1`"),
-            ("retry: { factor: two }", "`factor` is the string `two`, not a number"),
-            ("retry: { jitter: '0.2' }", "`jitter` is the string `0.2`, not a number"),
-            ("fallback: other", "`fallback` is the string `other`, not a list"),
-            (
-                "fallback: [other]",
-                "4:16 definition.wrong_type: expected a map, found the string `other`",
-            ),
-            (
-                "fallback: [{ with: {} }]",
-                "4:16 definition.missing_field: the field `uses` is missing",
-            ),
-            ("fallback: [{ uses: k, when: 1 }]", "unknown field `when`"),
-            (
-                "on_error: contniue",
-                "4:15 definition.unknown_value: `contniue` is not a value of `on_error` (did you \
-                 mean `continue`?)",
-            ),
-            (
-                "on_error: explode",
-                "is not a value of `on_error` (write one of `fail` and `continue`)",
-            ),
-            ("on_error: true", "`on_error` is `true`, not a string"),
-        ];
-        for (line, expected) in table {
+        for (line, expected) in WRONG_FIELDS {
             let text = format!(
                 "name: n\nsteps:\n  - {{ id: b, uses: k }}\n  - {line}\n    id: a\n    uses: k\n"
             );
             let said = parse(&text).err().map(|problems| lines(&problems)).unwrap_or_default();
-            match expected {
+            match *expected {
                 "" => assert!(said.is_empty(), "{line}: {said:?}"),
                 _ => {
                     assert_eq!(said.len(), 1, "{line}: {said:?}");

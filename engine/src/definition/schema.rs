@@ -259,9 +259,9 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn every_misfit_has_its_own_words() {
-        let table: [(Value, &[&str]); 13] = [
+    /// Values, and what is said of each.
+    fn misfits() -> [(Value, &'static [&'static str]); 13] {
+        [
             (json!({ "video": "v", "style": "bold" }), &[]),
             (json!(3), &["Value : `3` is not of type `object` (expected `object`)"]),
             (
@@ -318,8 +318,12 @@ mod tests {
                 json!({ "video": "v".repeat(9_999), "style": "s".repeat(9_999) }),
                 &["Value style: `\"sss"],
             ),
-        ];
-        for (value, expected) in table {
+        ]
+    }
+
+    #[test]
+    fn every_misfit_has_its_own_words() {
+        for (value, expected) in misfits() {
             let shown: String = value.to_string().chars().take(80).collect();
             let mut found = said(value);
             found.sort();

@@ -1,5 +1,6 @@
 //! "Did you mean …?": the known name that is nearest to what was written.
 
+use crate::limits::MAX_COMPARED_CHARS;
 use std::cmp::min;
 
 /// The candidate that is nearest to `wanted`, if one is near enough to be what was meant: at most a
@@ -24,10 +25,6 @@ pub fn nearest<'c>(wanted: &str, candidates: impl IntoIterator<Item = &'c str>) 
     }
     best.map(|(_, candidate)| candidate)
 }
-
-/// Longer names are not compared: nobody mistypes them in one letter only, and the work grows with
-/// the square.
-const MAX_COMPARED_CHARS: usize = 64;
 
 /// The number of edits between two names (optimal string alignment), ignoring case; `None` when
 /// there are more than `allowed`.

@@ -110,7 +110,7 @@ const SCHEMA_WORDS: [&str; 36] = [
 /// word for a remark: `propertys` would allow anything.
 fn input_schema(workflow: &Workflow, findings: &mut Findings) -> Option<Schema> {
     const CODE: &str = "definition.bad_schema";
-    const HINT: &str = "write `input: { type: object, properties: { video: { type: string } } }`";
+    const HINT: &str = "write `input: { type: object, properties: { source: { type: string } } }`";
     let source = workflow.input.as_ref()?;
     let path = Path::ROOT.key("input");
     let Value::Object(map) = source else {

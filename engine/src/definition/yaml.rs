@@ -229,7 +229,7 @@ impl Builder<'_, '_> {
             Kind::List(_) | Kind::Map(_) => {
                 open.drops_value = true;
                 open.is_unreadable = true;
-                let hint = "a template has to be quoted: `\"{{ input.video }}\"`";
+                let hint = "a template has to be quoted: `\"{{ input.source }}\"`";
                 let message = "a list or a map cannot be the name of a field";
                 self.findings.add_in_text("definition.syntax", mark, message, hint);
                 return Ok(());
@@ -303,7 +303,7 @@ fn syntax_hint(info: &str, line: &str) -> &'static str {
     if info.contains("tab") {
         "indent with spaces, not with tabs"
     } else if line.contains("{{") && !line.contains('"') && !line.contains('\'') {
-        "a template has to be quoted: `\"{{ input.video }}\"`"
+        "a template has to be quoted: `\"{{ input.source }}\"`"
     } else if info.contains("bracket") || info.contains("flow") {
         "close every `[` with `]` and every `{` with `}`, with commas between the items"
     } else if info.contains("block") || info.contains("indent") {

@@ -7,10 +7,7 @@
 use minijinja::value::{Rest, Value as Term, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
 
-use crate::limits::{MAX_EXPRESSION_ITEMS_COUNT, MAX_EXPRESSION_RESULT_BYTES};
-
-/// Bytes that the filters of one evaluation may make, over all of them.
-const MAX_MADE_BYTES: usize = 4 * MAX_EXPRESSION_RESULT_BYTES;
+use crate::limits::{MAX_EXPRESSION_ITEMS_COUNT, MAX_EXPRESSION_MADE_BYTES};
 
 /// Says how many bytes a filter will make of its arguments, at most.
 type Estimate = fn(&[Term]) -> usize;
@@ -80,7 +77,7 @@ fn spend(state: &mut State, bytes: usize) -> Result<(), Error> {
     const MADE: &str = "bytes made";
     let before = state.get_temp(MADE).and_then(|made| made.as_usize()).unwrap_or(0);
     let made = before.saturating_add(bytes);
-    if made > MAX_MADE_BYTES {
+    if made > MAX_EXPRESSION_MADE_BYTES {
         return Err(too_large());
     }
     state.set_temp(MADE, Term::from(made));
@@ -106,7 +103,7 @@ fn joined(args: &[Term]) -> usize {
     let mut bytes = 0usize;
     for item in items {
         bytes = bytes.saturating_add(joiner).saturating_add(shown_length(&item));
-        if bytes > MAX_MADE_BYTES {
+        if bytes > MAX_EXPRESSION_MADE_BYTES {
             break;
         }
     }
@@ -203,7 +200,7 @@ mod tests {
     /// What minijinja's own filter makes, and what we thought it would. What would be refused is
     /// not tried: `%9999999999d` means it.
     fn made(original: &Term, estimate: Estimate, args: &[Term]) -> Option<(usize, usize)> {
-        if estimate(args) > MAX_MADE_BYTES {
+        if estimate(args) > MAX_EXPRESSION_MADE_BYTES {
             return None;
         }
         let mut state = shared().empty_state();
@@ -263,7 +260,7 @@ mod tests {
             times += 1;
         }
         // Once for the estimate, once for what was made.
-        assert_eq!(times, MAX_MADE_BYTES / (2 * 1024 * 1024));
+        assert_eq!(times, MAX_EXPRESSION_MADE_BYTES / (2 * 1024 * 1024));
         let mut fresh = shared().empty_state();
         assert!(fresh.apply_filter("join", &[Term::from(vec!["a", "b"])]).is_ok());
     }

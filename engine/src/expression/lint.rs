@@ -4,13 +4,7 @@
 use super::ExpressionError;
 use super::environment;
 use super::tokens::{Segment, Token, TokenKind, segments, words};
-
-/// `~` and `+` in one string: each may copy all that stands before it.
-const MAX_JOINS_COUNT: usize = 64;
-
-/// Values that one expression may name: each may be as large as a step's output, and joining them
-/// copies them all.
-const MAX_VALUES_COUNT: usize = 256;
+use crate::limits::{MAX_EXPRESSION_JOINS_COUNT, MAX_EXPRESSION_VALUES_COUNT};
 
 /// Statements that templates may use. Names cannot be set, so no value can grow from statement to
 /// statement.
@@ -111,8 +105,9 @@ impl Checker<'_> {
             match token.kind {
                 TokenKind::Name => {
                     values += usize::from(!before.is_some_and(|it| it.is(".") || it.is("|")));
-                    if values > MAX_VALUES_COUNT {
-                        let message = format!("more than {MAX_VALUES_COUNT} values are named");
+                    if values > MAX_EXPRESSION_VALUES_COUNT {
+                        let message =
+                            format!("more than {MAX_EXPRESSION_VALUES_COUNT} values are named");
                         return Err(self.refused(token, message, "compute the value in a step"));
                     }
                     self.check_name(tokens, at)?;
@@ -200,10 +195,10 @@ impl Checker<'_> {
         brackets: &[Bracket],
     ) -> Result<(), ExpressionError> {
         self.joins += 1;
-        if self.joins > MAX_JOINS_COUNT {
+        if self.joins > MAX_EXPRESSION_JOINS_COUNT {
             return Err(self.refused(
                 token,
-                format!("more than {MAX_JOINS_COUNT} times `~` or `+`"),
+                format!("more than {MAX_EXPRESSION_JOINS_COUNT} times `~` or `+`"),
                 "use `join`, or compute the value in a step",
             ));
         }
