@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use callsheet_engine::{ItemIndex, JobId, StepIndex, Timestamp, Token, idempotency_key};
-use callsheet_storage::{Artifact, ArtifactStore};
+use callsheet_storage::{Artifact, ArtifactError, ArtifactStore};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -199,7 +199,7 @@ impl StepContext {
     /// Stores a file as an artifact. The file is moved out of the work directory when it can be.
     ///
     /// # Errors
-    /// `step.error` when it cannot be stored.
+    /// `artifact.*` when it cannot be stored.
     pub async fn put_file(
         &self,
         file: impl Into<PathBuf>,
@@ -209,7 +209,7 @@ impl StepContext {
         let (file, name, media_type) = (file.into(), name.into(), media_type.into());
         let store = self.0.artifacts.clone();
         self.blocking(move || {
-            let (artifact, size) = store.put_file(&file)?;
+            let (artifact, size) = store.put_file(&file).map_err(artifact_fault)?;
             Ok(Artifact { artifact, name, media_type, size })
         })
         .await
@@ -218,7 +218,7 @@ impl StepContext {
     /// Stores bytes as an artifact.
     ///
     /// # Errors
-    /// `step.error` when they cannot be stored.
+    /// `artifact.*` when they cannot be stored.
     pub async fn put_bytes(
         &self,
         bytes: impl Into<Vec<u8>>,
@@ -228,7 +228,8 @@ impl StepContext {
         let (bytes, name, media_type) = (bytes.into(), name.into(), media_type.into());
         let store = self.0.artifacts.clone();
         self.blocking(move || {
-            let (artifact, size) = (store.put_bytes(&bytes)?, bytes.len() as u64);
+            let artifact = store.put_bytes(&bytes).map_err(artifact_fault)?;
+            let size = bytes.len() as u64;
             Ok(Artifact { artifact, name, media_type, size })
         })
         .await
@@ -237,10 +238,10 @@ impl StepContext {
     /// The path of an artifact's content, its hash checked. Read it; never write it.
     ///
     /// # Errors
-    /// `step.error` when it is missing or damaged.
+    /// `artifact.*` when it is missing or damaged.
     pub async fn open(&self, artifact: &Artifact) -> StepResult<PathBuf> {
         let (store, digest) = (self.0.artifacts.clone(), artifact.artifact);
-        self.blocking(move || Ok(store.verify(&digest)?)).await
+        self.blocking(move || store.verify(&digest).map_err(artifact_fault)).await
     }
 
     /// A child process of this attempt: in a process group of its own, ended with the attempt.
@@ -260,6 +261,24 @@ impl StepContext {
     /// and, after a grace, KILL. Whoever spawned it waits for it and then drops the guard.
     pub fn adopt(&self, pid: u32) -> Adopted {
         self.0.children.adopt(pid)
+    }
+}
+
+/// What a fault of the artifact store means for the attempt. Content that is gone or damaged stays
+/// so; a full disk or a refusing system may pass.
+fn artifact_fault(error: ArtifactError) -> StepError {
+    let said = error.to_string();
+    match error {
+        ArtifactError::Missing(_) => StepError::fatal("artifact.missing", said)
+            .with_hint("restore it from a backup, or submit the job again"),
+        ArtifactError::Damaged { .. } => StepError::fatal("artifact.damaged", said)
+            .with_hint("the disk may be failing; restore the data directory from a backup"),
+        ArtifactError::NotAFile { .. } => StepError::fatal("artifact.not_a_file", said),
+        ArtifactError::Full { .. } => StepError::retryable("artifact.no_room", said)
+            .with_hint("make room on the disk of the data directory"),
+        ArtifactError::BadRange { .. } | ArtifactError::Io { .. } => {
+            StepError::retryable("artifact.io", said)
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::context::Progress;
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::handle::JobHandle;
-use crate::limits::{MAX_KEY_BYTES, RELEASE_GRACE};
+use crate::limits::{HEALTH_EVERY, MAX_KEY_BYTES, RELEASE_GRACE};
 use crate::mailbox::ActorInfo;
 use crate::stats::Stats;
 use crate::tree::{JobsMsg, RootMsg};
@@ -273,10 +273,12 @@ impl Engine {
             if let Some(error) = failed.borrow_and_update().clone() {
                 return EngineError::Store(error);
             }
-            if failed.changed().await.is_err() {
-                // The sender lives as long as the engine, which `self` keeps alive.
-                std::future::pending::<()>().await;
+            // A store that hangs answers nobody, so it is also asked.
+            if let Err(error) = self.health() {
+                return error;
             }
+            // Either a failure was noted, or it is time to ask again.
+            let _ = tokio::time::timeout(HEALTH_EVERY, failed.changed()).await;
         }
     }
 

@@ -52,6 +52,9 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 /// start counts what was running as dead, not as given back.
 pub const RELEASE_GRACE: Duration = Duration::from_secs(10);
 
+/// How often a store that says nothing is asked whether it still works.
+pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
 /// Longest idempotency key. Beyond it the submit is refused with `idempotency.invalid`.
 pub const MAX_KEY_BYTES: usize = 255;
 

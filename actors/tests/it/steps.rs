@@ -2,7 +2,7 @@
 
 use callsheet_actors::{Engine, Step, StepContext, StepResult, Submit};
 use callsheet_engine::definition::Effect;
-use callsheet_storage::Artifact;
+use callsheet_storage::{Artifact, Digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -68,6 +68,33 @@ async fn files_pass_as_artifacts_and_the_key_names_the_place() {
         (kind.effect, kind.input_schema["required"][0].as_str()),
         (Effect::Pure, Some("text"))
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_damaged_is_said_so_and_not_tried_again() {
+    let open = |input: Artifact, context: StepContext| async move {
+        context.open(&input).await?;
+        Ok(())
+    };
+    let engine = Engine::builder()
+        .in_memory()
+        .step_fn("open", open)
+        .workflow("name: test\nsteps: [ { id: s, uses: open, with: '{{ input.file }}' } ]")
+        .open()
+        .await
+        .unwrap();
+    let file = |artifact: Digest| json!({ "artifact": artifact, "name": "a.txt", "media_type": "text/plain", "size": 3 });
+    let damaged = engine.artifacts().put_bytes(b"abc").unwrap();
+    let path = engine.artifacts().path(&damaged);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, b"abX").unwrap();
+    for (artifact, code) in
+        [(Digest::of(b"never stored"), "artifact.missing"), (damaged, "artifact.damaged")]
+    {
+        let request = Submit::named("test", json!({ "file": file(artifact) }));
+        let view = engine.submit(request).await.unwrap().job.wait().await.unwrap();
+        assert_eq!((failure(&view).as_str(), attempts(&view, "s")), (code, 1));
+    }
 }
 
 #[tokio::test]

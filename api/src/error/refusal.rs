@@ -218,7 +218,7 @@ impl Refusal {
             Self::Streams => "close streams that are not needed, or ask again later",
             Self::NoToken | Self::WrongToken => "send `Authorization: Bearer TOKEN`",
             Self::NoHost => "send exactly one `Host` header",
-            Self::Host(_) => "use `localhost`, or allow the name when the server is started",
+            Self::Host(_) => "use `localhost`, or start the server with a token",
             Self::Origin(_) => "call the server from a program, or from a page that it served",
             Self::UnknownArtifact(_) => "take the digest from the output of a job",
             Self::UnreadableArtifact => "the server's log says why",
