@@ -83,7 +83,10 @@ async fn a_file_that_is_gone_or_damaged_is_said_so_and_not_tried_again() {
         .open()
         .await
         .unwrap();
-    let file = |artifact: Digest| json!({ "artifact": artifact, "name": "a.txt", "media_type": "text/plain", "size": 3 });
+    let file = |artifact: Digest| {
+        let (name, media_type) = ("a.txt", "text/plain");
+        json!({ "artifact": artifact, "name": name, "media_type": media_type, "size": 3 })
+    };
     let damaged = engine.artifacts().put_bytes(b"abc").unwrap();
     let path = engine.artifacts().path(&damaged);
     std::fs::remove_file(&path).unwrap();
