@@ -64,15 +64,22 @@ async fn cancel_racing_completion_has_one_outcome_and_the_answer_agrees() {
 }
 
 #[tokio::test]
-async fn a_body_that_blocks_its_thread_delays_nobody_and_is_abandoned() {
-    let engine = engine("  - { id: n, uses: block, with: { millis: 8000 } }").await;
+async fn bodies_that_block_their_threads_delay_nobody_and_are_abandoned() {
+    // More of them than the actors' runtime has threads.
+    let engine = engine(
+        "  - { id: n, uses: block, for_each: [1, 2, 3, 4], concurrency: 4,
+      with: { millis: 8000 } }",
+    )
+    .await;
     let mut progress = engine.progress();
     let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
-    // From here on the body holds its thread.
-    assert_eq!(progress.recv().await.unwrap().message, "blocking");
+    for _ in 0..4 {
+        // From here on the body holds its thread.
+        assert_eq!(progress.recv().await.unwrap().message, "blocking");
+    }
     assert_eq!(job.cancel(None).await.unwrap(), CancelAnswer::Accepted);
     assert_eq!(job.wait().await.unwrap().head.status, JobStatus::Cancelled);
-    assert_eq!(engine.stats().attempts_abandoned, 1);
+    assert_eq!(engine.stats().attempts_abandoned, 4);
 }
 
 #[tokio::test]
