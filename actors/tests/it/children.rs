@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use callsheet_actors::{Engine, JobHandle, Submit};
+use callsheet_actors::{Engine, JobHandle, StepContext, Submit};
 use callsheet_storage::JobStatus;
 use serde_json::json;
 
@@ -69,35 +69,35 @@ async fn cancel_ends_the_whole_tree_even_one_that_ignores_term() {
     eventually("the orphans are reaped by init", || !pids.iter().any(|pid| exists(*pid))).await;
 }
 
+/// On TERM it tells that it was asked, outside its work directory, and lives on.
+const STUBBORN: &str = "trap 'echo asked > ../../told' TERM; echo $$ > pids; \
+                        while :; do sleep 0.01; done";
+
 #[tokio::test]
-async fn a_disposable_child_is_killed_without_a_grace() {
-    let engine = Engine::builder()
-        .in_memory()
-        .step_fn(
-            "wait",
-            |_: serde_json::Value, context: callsheet_actors::StepContext| async move {
-                // On TERM it would tell that it was asked politely, and live on.
-                let script = "trap 'echo asked >> told' TERM; echo $$ > pids; \
-                          while :; do sleep 0.01; done";
-                let dir = context.work_dir()?.to_owned();
-                let told =
-                    dir.parent().and_then(|of_job| of_job.parent()).map(|it| it.join("told"));
-                std::os::unix::fs::symlink(told.unwrap_or_default(), dir.join("told"))?;
-                let command = context.command("sh").args(["-c", script]).current_dir(&dir);
-                command.disposable().run().await?;
-                Ok(())
-            },
-        )
-        .workflow("name: test\nsteps: [ { id: s, uses: wait } ]")
-        .open()
-        .await
-        .unwrap();
-    let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
-    let (root, pids) = pids(&engine, &job, 1).await;
-    job.cancel(None).await.unwrap();
-    job.wait().await.unwrap();
-    assert!(!exists(pids[0]));
-    assert!(!root.parent().unwrap().join("told").exists(), "it was asked politely first");
+async fn a_child_is_asked_before_it_is_killed_unless_it_is_disposable() {
+    for disposable in [false, true] {
+        let wait = move |_: serde_json::Value, context: StepContext| async move {
+            let dir = context.work_dir()?.to_owned();
+            let command = context.command("sh").args(["-c", STUBBORN]).current_dir(dir);
+            let command = if disposable { command.disposable() } else { command };
+            command.run().await?;
+            Ok(())
+        };
+        let engine = Engine::builder()
+            .in_memory()
+            .step_fn("wait", wait)
+            .workflow("name: test\nsteps: [ { id: s, uses: wait } ]")
+            .open()
+            .await
+            .unwrap();
+        let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
+        let (root, pids) = pids(&engine, &job, 1).await;
+        job.cancel(None).await.unwrap();
+        job.wait().await.unwrap();
+        assert!(!exists(pids[0]));
+        let asked = root.parent().unwrap().join("told").exists();
+        assert_eq!(asked, !disposable);
+    }
 }
 
 #[tokio::test]
@@ -124,13 +124,10 @@ async fn a_child_left_behind_by_its_body_is_ended_with_the_attempt() {
 async fn a_missing_program_is_named() {
     let engine = Engine::builder()
         .in_memory()
-        .step_fn(
-            "none",
-            |_: serde_json::Value, context: callsheet_actors::StepContext| async move {
-                context.command("no-such-program-here").run().await?;
-                Ok(())
-            },
-        )
+        .step_fn("none", |_: serde_json::Value, context: StepContext| async move {
+            context.command("no-such-program-here").run().await?;
+            Ok(())
+        })
         .workflow("name: test\nsteps: [ { id: s, uses: none } ]")
         .open()
         .await
