@@ -12,35 +12,18 @@ fn tool(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Makes a video of what the arguments name as picture and sound.
+fn film(inputs: &[&str], path: &Path) {
+    let quick = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac -shortest";
+    let args = ["-v", "error", "-y"].iter().chain(inputs).copied().chain(quick.split(' '));
+    tool("ffmpeg", &args.chain([path.to_str().unwrap()]).collect::<Vec<_>>());
+}
+
 /// A moving picture with a tone.
 pub(crate) fn moving_picture(path: &Path, seconds: u32, size: &str) {
     let picture = format!("testsrc2=size={size}:rate=25:duration={seconds}");
     let tone = format!("sine=frequency=330:duration={seconds}");
-    tool(
-        "ffmpeg",
-        &[
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "lavfi",
-            "-i",
-            &picture,
-            "-f",
-            "lavfi",
-            "-i",
-            &tone,
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-pix_fmt",
-            "yuv420p",
-            "-c:a",
-            "aac",
-            path.to_str().unwrap(),
-        ],
-    );
+    film(&["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &tone], path);
 }
 
 /// A moving picture with somebody who says `text`.
@@ -48,30 +31,7 @@ pub(crate) fn speaking_picture(path: &Path, text: &str) {
     let voice = path.with_extension("wav");
     let voice = voice.to_str().unwrap();
     tool("flite", &["-voice", "slt", "-t", text, "-o", voice]);
-    tool(
-        "ffmpeg",
-        &[
-            "-v",
-            "error",
-            "-y",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=640x360:rate=25",
-            "-i",
-            voice,
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-pix_fmt",
-            "yuv420p",
-            "-c:a",
-            "aac",
-            "-shortest",
-            path.to_str().unwrap(),
-        ],
-    );
+    film(&["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-i", voice], path);
 }
 
 /// Starts a server whose steps may read files of this machine; answers with its address too.

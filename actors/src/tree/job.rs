@@ -382,14 +382,3 @@ fn poisoned() -> Failure {
     Failure::fatal("job.poisoned", "the job's actor died again and again")
         .with_hint("look at the log for the panic, then submit the job again")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cancel_answers_are_told_apart() {
-        assert_ne!(CancelAnswer::Accepted, CancelAnswer::AlreadyEnded(JobStatus::Succeeded));
-        assert_eq!(poisoned().code, "job.poisoned");
-    }
-}
