@@ -14,6 +14,8 @@ use super::life::{agrees, folded, plan};
 use super::scripts::Script;
 use crate::common::new_job;
 
+type Ids = BTreeSet<JobId>;
+
 /// Everything that was acknowledged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expected {
@@ -85,7 +87,7 @@ impl Expected {
         for job in &self.jobs {
             assert_eq!(self.judge(store, job).await, Verdict::Intact, "job {}", job.id);
         }
-        let (listed, live) = self.lists(store).await;
+        let (listed, live) = self.lists(store).await.unwrap();
         assert_eq!(listed, self.ids(|_| true), "listed");
         assert_eq!(live, self.ids(|job| !has_ended(&job.status)), "live");
         for (digest, definition) in &self.definitions {
@@ -110,7 +112,13 @@ impl Expected {
                 Verdict::Wrong(why) => panic!("job {} is wrong: {why}", job.id),
             }
         }
-        let (listed, live) = self.lists(store).await;
+        let (listed, live) = match self.lists(store).await {
+            Ok(lists) => lists,
+            Err(error) => {
+                refused.push(format!("lists: {error}"));
+                return refused;
+            }
+        };
         // A damaged head takes its job out of the lists, and nothing puts one in.
         let missing = self.ids(|_| true).difference(&listed).count();
         assert!(missing <= refused.len(), "{missing} jobs are not listed; refused: {refused:?}");
@@ -174,14 +182,15 @@ impl Expected {
         }
     }
 
-    async fn lists(&self, store: &impl Store) -> (BTreeSet<JobId>, BTreeSet<JobId>) {
-        let page = store.list(ListQuery { limit: 100, ..ListQuery::default() }).await.unwrap();
+    /// All jobs that are listed, and those that recovery starts from.
+    async fn lists(&self, store: &impl Store) -> Result<(Ids, Ids), StoreError> {
+        let page = store.list(ListQuery { limit: 100, ..ListQuery::default() }).await?;
         assert_eq!(page.next, None, "there are few jobs");
-        let live = store.live().await.unwrap();
-        (page.heads.iter().map(|it| it.id).collect(), live.iter().map(|it| it.id).collect())
+        let live = store.live().await?;
+        Ok((page.heads.iter().map(|it| it.id).collect(), live.iter().map(|it| it.id).collect()))
     }
 
-    fn ids(&self, wanted: impl Fn(&ExpectedJob) -> bool) -> BTreeSet<JobId> {
+    fn ids(&self, wanted: impl Fn(&ExpectedJob) -> bool) -> Ids {
         self.jobs.iter().filter(|job| wanted(job)).map(|job| job.id).collect()
     }
 }
