@@ -42,6 +42,7 @@ pub struct EngineBuilder {
 enum Place {
     Directory(PathBuf),
     Memory,
+    Given(Arc<dyn Store>),
 }
 
 impl EngineBuilder {
@@ -59,6 +60,13 @@ impl EngineBuilder {
     /// Keeps everything in memory and in a temporary directory: nothing survives the engine.
     pub fn in_memory(mut self) -> Self {
         self.place = Some(Place::Memory);
+        self
+    }
+
+    /// Keeps jobs in a store of the caller's own, and files in a temporary directory that goes with
+    /// the engine: for stores that this crate does not know, and for tests.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.place = Some(Place::Given(store));
         self
     }
 
@@ -214,11 +222,11 @@ fn open_place(place: Place) -> Result<Opened, EngineError> {
             let artifacts = Arc::new(ArtifactStore::open(directory.join("artifacts"))?);
             Ok(Opened { store, artifacts, work_root, scratch: None })
         }
-        Place::Memory => {
+        Place::Memory => open_place(Place::Given(Arc::new(MemoryStore::default()))),
+        Place::Given(store) => {
             let scratch = Scratch::new().map_err(io)?;
             let artifacts = Arc::new(ArtifactStore::open(scratch.path().join("artifacts"))?);
             let work_root = scratch.path().join("work");
-            let store = Arc::new(MemoryStore::default());
             Ok(Opened { store, artifacts, work_root, scratch: Some(scratch) })
         }
     }

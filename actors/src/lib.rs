@@ -21,6 +21,9 @@ mod scratch;
 mod size;
 mod stats;
 mod step;
+#[cfg(test)]
+#[path = "../tests/it/faulty.rs"]
+mod testing;
 mod tree;
 
 pub use builder::EngineBuilder;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use callsheet_engine::Failure;
 use callsheet_engine::definition::{Effect, KindInfo};
-use callsheet_engine::limits::MAX_OUTPUT_BYTES;
+use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::context::StepContext;
+use crate::size::measure;
 
 /// A step kind. One value of it serves all attempts at all steps that use it, side by side.
 ///
@@ -138,18 +139,23 @@ fn read_input<S: Step>(kind: &str, input: Value) -> Result<S::Input, Failure> {
 }
 
 fn write_output<T: Serialize>(kind: &str, output: &T) -> BodyResult {
-    let value = serde_json::to_value(output).map_err(|error| {
+    let broken = |error: serde_json::Error| {
         Failure::fatal("step.output", format!("the output of `{kind}` is not JSON: {error}"))
-    })?;
-    let bytes = crate::size::json_bytes(&value);
-    if bytes > MAX_OUTPUT_BYTES {
-        return Err(Failure::fatal(
-            "limit.output",
-            format!("the output of `{kind}` has {bytes} bytes, more than {MAX_OUTPUT_BYTES}"),
-        )
-        .with_hint("store large data as an artifact and return its reference"));
+    };
+    let too_much = |what: String| {
+        Failure::fatal("limit.output", format!("the output of `{kind}` {what}"))
+            .with_hint("store large data as an artifact and return its reference")
+    };
+    match measure(output) {
+        Ok(bytes) if bytes > MAX_OUTPUT_BYTES => {
+            Err(too_much(format!("has {bytes} bytes, more than {MAX_OUTPUT_BYTES}")))
+        }
+        Ok(_) => serde_json::to_value(output).map_err(broken),
+        Err(error) if error.is_io() => {
+            Err(too_much(format!("nests deeper than {MAX_DATA_NESTING_DEPTH}")))
+        }
+        Err(error) => Err(broken(error)),
     }
-    Ok(value)
 }
 
 /// A body that panicked failed its attempt, nothing more.

@@ -88,6 +88,11 @@ pub const MAX_EXPRESSION_ITEMS_COUNT: usize = 1_000_000;
 /// Size of a job's input, as JSON. Beyond it the submit is refused; larger data travels as files.
 pub const MAX_INPUT_BYTES: usize = 1024 * 1024;
 
+/// Depth of nesting in a job's input and in a step's output. Beyond it the submit is refused and
+/// the attempt fails with `limit.output`: what reads JSON stops at 128, and answers wrap a value in
+/// a few more.
+pub const MAX_DATA_NESTING_DEPTH: usize = 100;
+
 /// Size of one step's output, as JSON. Beyond it the attempt fails with `limit.output`; larger data
 /// travels as artifacts.
 pub const MAX_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
@@ -99,5 +104,6 @@ pub const MAX_FAILURE_MESSAGE_BYTES: usize = 4 * 1024;
 pub const MAX_NAME_BYTES: usize = 64;
 
 const _: () = assert!(DEFAULT_ATTEMPTS_COUNT <= MAX_ATTEMPTS_COUNT);
+const _: () = assert!(MAX_NESTING_DEPTH <= MAX_DATA_NESTING_DEPTH);
 const _: () = assert!(MAX_INPUT_BYTES <= MAX_EXPRESSION_RESULT_BYTES);
 const _: () = assert!(DEFAULT_CONCURRENCY_COUNT as usize <= MAX_OPEN_ATTEMPTS_COUNT);

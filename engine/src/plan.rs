@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::definition::{
     Catalog, Findings, Graph, Misfit, MisfitKind, OnError, OwnedTurn, Place, Problem, Problems,
-    Retry, Schema, Workflow, check, draft, fill_defaults,
+    Retry, Schema, Workflow, check, draft, fill_defaults, nests_deeper_than,
 };
 use crate::expression::{Expression, Template};
 use crate::ids::StepIndex;
-use crate::limits::{MAX_INPUT_BYTES, MAX_PROBLEMS_COUNT};
+use crate::limits::{MAX_DATA_NESTING_DEPTH, MAX_INPUT_BYTES, MAX_PROBLEMS_COUNT};
 use crate::time::Millis;
 
 /// A workflow's graph, compiled once and shared by all jobs that run it.
@@ -152,8 +152,10 @@ impl Plan {
     /// Fills in the input's defaults and checks it.
     ///
     /// # Errors
-    /// Everything in which the input does not fit the workflow's schema, or that it is too large.
+    /// Everything in which the input does not fit the workflow's schema, or that it is too large or
+    /// nests too deep.
     pub fn accept_input(&self, input: Value) -> Result<Value, Problems> {
+        check_depth(&input)?;
         let Some(schema) = &self.input else {
             return check_size(input);
         };
@@ -186,6 +188,16 @@ impl Plan {
         let digest = digest(&workflow);
         Self { workflow, digest, steps, index, output, input }
     }
+}
+
+/// Comes first: all that is done with an input goes as deep as it nests.
+fn check_depth(input: &Value) -> Result<(), Problems> {
+    if !nests_deeper_than(MAX_DATA_NESTING_DEPTH, input) {
+        return Ok(());
+    }
+    let message = format!("the input nests deeper than {MAX_DATA_NESTING_DEPTH}");
+    let hint = "flatten it, or pass it as a file";
+    Err(Problems(vec![Problem::new("input.too_deep", "input", message).with_hint(hint)]))
 }
 
 /// The size counts as JSON, which is how the input is stored and sent.
@@ -373,6 +385,7 @@ steps: [{ id: a, uses: k }]
             ),
             (json!("v"), "`\"v\"` is not of type `object` [input.invalid] at `input`"),
             (json!({ "video": "v".repeat(MAX_INPUT_BYTES) }), "[input.too_large] at `input`"),
+            (nested(MAX_DATA_NESTING_DEPTH + 1), "[input.too_deep] at `input`"),
         ];
         let plan = plan(INPUT);
         for (input, expected) in table {
@@ -384,10 +397,19 @@ steps: [{ id: a, uses: k }]
         assert_eq!(both.0.len(), 2);
     }
 
+    /// A value inside so many lists and maps.
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(Value::Null, |value, n| match n % 2 {
+            0 => json!([value]),
+            _ => json!({ "a": value }),
+        })
+    }
+
     #[test]
     fn without_a_schema_any_input_is_accepted() {
         let plan = plan("name: n\nsteps: [{ id: a, uses: k }]");
-        for input in [json!(null), json!([1, "x"]), json!({ "a": null })] {
+        let deep = nested(MAX_DATA_NESTING_DEPTH);
+        for input in [json!(null), json!([1, "x"]), json!({ "a": null }), deep] {
             assert_eq!(plan.accept_input(input.clone()), Ok(input));
         }
         assert!(plan.accept_input(json!("x".repeat(MAX_INPUT_BYTES))).is_err());

@@ -89,7 +89,9 @@ async fn a_fallback_takes_over() {
 
 #[tokio::test]
 async fn a_step_that_panics_or_spills_fails_its_attempt_only() {
-    for (kind, code, tries) in [("panic", "step.panic", 2), ("spill", "limit.output", 1)] {
+    let kinds =
+        [("panic", "step.panic", 2), ("spill", "limit.output", 1), ("deep", "limit.output", 1)];
+    for (kind, code, tries) in kinds {
         let engine = engine(&format!(
             "  - {{ id: p, uses: {kind}, with: {{}}, retry: {{ max_attempts: 2, initial: 1ms }} }}"
         ))

@@ -41,7 +41,7 @@ pub struct Said {
 /// Counts bodies that ran, over everything a test does.
 pub type Runs = Arc<AtomicU32>;
 
-/// A builder with the kinds `say`, `nap`, `block`, `flaky`, `panic`, `shell`, `files` and `spill`.
+/// A builder with the kinds `say`, `nap`, `block`, `flaky`, `panic`, `shell`, `deep` and `spill`.
 pub fn kinds(runs: &Runs) -> EngineBuilder {
     let count = runs.clone();
     Engine::builder()
@@ -67,6 +67,9 @@ pub fn kinds(runs: &Runs) -> EngineBuilder {
             Ok(())
         })
         .step_fn("shell", shell)
+        .step_fn("deep", |_: Value, _: StepContext| async move {
+            Ok((0..1_000).fold(json!(1), |value, _| json!([value])))
+        })
         .step_fn("spill", |_: Value, _: StepContext| async move {
             Ok("x".repeat(callsheet_engine::limits::MAX_OUTPUT_BYTES + 1))
         })

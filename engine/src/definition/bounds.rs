@@ -73,19 +73,21 @@ fn bad_name(what: &str, name: &str, path: Path<'_>, hint: String, findings: &mut
 
 /// Every walk over a value recurses as deep as the value nests.
 fn check_depth(value: &Value, path: Path<'_>, findings: &mut Findings) {
-    if depth(value) > MAX_NESTING_DEPTH && !findings.covers(path) {
+    if nests_deeper_than(MAX_NESTING_DEPTH, value) && !findings.covers(path) {
         let message = format!("the value nests deeper than {MAX_NESTING_DEPTH}");
         let hint = "flatten the value, or pass it in as a file";
         findings.add("definition.too_deep", path, message, hint);
     }
 }
 
-/// How many lists and maps lie around the innermost value.
-fn depth(value: &Value) -> usize {
+/// Whether more than `limit` lists and maps lie around an innermost value. Looks no deeper, so the
+/// look itself needs little stack whatever the value is.
+pub(crate) fn nests_deeper_than(limit: usize, value: &Value) -> bool {
+    let below = |inner: &Value| limit == 0 || nests_deeper_than(limit - 1, inner);
     match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
+        Value::Array(items) => limit == 0 || items.iter().any(below),
+        Value::Object(map) => limit == 0 || map.values().any(below),
+        _ => false,
     }
 }
 

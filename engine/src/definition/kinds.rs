@@ -1,6 +1,6 @@
 //! Whether steps use kinds that there are, and give them what they take.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
@@ -91,12 +91,15 @@ impl<'c> Kinds<'c> {
 fn misfits(schema: &Schema, with: &Value) -> Vec<Misfit> {
     let nothing = json!({});
     let with = if with.is_null() { &nothing } else { with };
-    let mut unknown = Vec::new();
+    let mut unknown = BTreeSet::new();
     find_templates(with, &mut Vec::new(), &mut unknown);
     let mut misfits = schema.misfits(with);
     misfits.retain(|misfit| {
-        let certain = !unknown.iter().any(|template| template.covers(&misfit.place));
-        let parts_known = !unknown.iter().any(|template| misfit.place.covers(template));
+        // A template has no parts, so one that lies around a place is the last before it, and what
+        // lies below a place follows it at once: a look costs the same in a list of any length.
+        let at = &misfit.place;
+        let certain = !unknown.range(..=at).next_back().is_some_and(|before| before.covers(at));
+        let parts_known = !unknown.range(at..).next().is_some_and(|after| at.covers(after));
         certain && (misfit.kind != MisfitKind::Whole || parts_known)
             || misfit.kind == MisfitKind::UnknownField
     });
@@ -104,9 +107,11 @@ fn misfits(schema: &Schema, with: &Value) -> Vec<Misfit> {
 }
 
 /// The places of all strings whose value is not known before the run.
-fn find_templates(value: &Value, at: &mut Vec<OwnedTurn>, found: &mut Vec<Place>) {
+fn find_templates(value: &Value, at: &mut Vec<OwnedTurn>, found: &mut BTreeSet<Place>) {
     match value {
-        Value::String(text) if is_template(text) => found.push(Place(at.clone())),
+        Value::String(text) if is_template(text) => {
+            found.insert(Place(at.clone()));
+        }
         Value::Array(items) => {
             for (n, item) in items.iter().enumerate() {
                 at.push(OwnedTurn::At(n));
@@ -142,7 +147,10 @@ fn report(misfit: Misfit, with: &Place, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::testing::check_steps;
+    use super::super::{Catalog, Effect, KindInfo, Step, Workflow, validate};
 
     #[test]
     fn kinds_have_to_be_registered() {
@@ -229,6 +237,26 @@ mod tests {
                 "the field `source` is missing",
             ),
         ]);
+    }
+
+    #[test]
+    fn a_long_list_of_templates_is_checked_in_one_go() {
+        // Comparing each misfit with each template would take minutes.
+        const COUNT: usize = 50_000;
+        let mut catalog = Catalog::default();
+        catalog.insert(KindInfo {
+            name: "k".to_owned(),
+            description: String::new(),
+            effect: Effect::Pure,
+            input_schema: json!({ "properties": { "list": { "items": { "type": "integer" } } } }),
+            output_schema: json!({}),
+        });
+        let mut list = vec!["{{ input.x }}"; COUNT];
+        list.push("no template");
+        let step = Step { with: json!({ "list": list }), ..Step::new("a", "k") };
+        let problems = validate(&Workflow::new("n", vec![step]), &catalog);
+        assert_eq!(problems.0.len(), 1, "{problems}");
+        assert_eq!(problems.0[0].path, format!("steps[0].with.list[{COUNT}]"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use problem::{Problem, Problems};
 pub use suggest::nearest;
 pub use validate::validate;
 
+pub(crate) use bounds::nests_deeper_than;
 pub(crate) use finding::Findings;
 pub(crate) use parse::draft;
 pub(crate) use place::{OwnedTurn, Path, Place};

@@ -92,17 +92,30 @@ impl Run {
     }
 }
 
+/// A chain in which every step sees the one before.
+fn chain(count: usize) -> Vec<Step> {
+    let mut steps: Vec<Step> = (0..count).map(step).collect();
+    for (before, step) in steps.iter_mut().skip(1).enumerate() {
+        step.with = json!({ "before": format!("{{{{ steps.s{before} }}}}") });
+    }
+    steps
+}
+
+/// One step over all items of the input.
+fn fan() -> Step {
+    let mut fan = step(0);
+    fan.for_each = Some(json!("{{ input }}"));
+    fan.with = json!({ "v": "{{ item }}" });
+    fan
+}
+
 fn number(n: usize) -> Outcome {
     Outcome::Succeeded(json!(n))
 }
 
 #[test]
 fn a_chain_of_all_steps_that_a_workflow_may_have() {
-    let mut steps: Vec<Step> = (0..MAX_STEPS_COUNT).map(step).collect();
-    for (before, step) in steps.iter_mut().skip(1).enumerate() {
-        step.with = json!({ "before": format!("{{{{ steps.s{before} }}}}") });
-    }
-    let mut run = Run::new(workflow(steps), Value::Null);
+    let mut run = Run::new(workflow(chain(MAX_STEPS_COUNT)), Value::Null);
     assert_eq!(run.finish(number), MAX_STEPS_COUNT);
     assert_eq!(run.most_open, 1);
     run.check();
@@ -133,9 +146,7 @@ fn a_chain_of_skips_is_one_decision() {
 
 #[test]
 fn a_fan_out_of_all_items_that_a_list_may_have() {
-    let mut fan = step(0);
-    fan.for_each = Some(json!("{{ input }}"));
-    fan.with = json!({ "v": "{{ item }}" });
+    let mut fan = fan();
     fan.concurrency = u32::try_from(MAX_OPEN_ATTEMPTS_COUNT).unwrap();
     let items: Vec<usize> = (0..MAX_FAN_OUT_ITEMS).collect();
     let mut run = Run::new(workflow(vec![fan]), json!(items));
@@ -170,4 +181,52 @@ fn a_cancel_of_a_job_of_full_size() {
     run.decide(Input::Cancel { reason: None });
     assert_eq!(run.finish(|_| Outcome::Stopped), MAX_OPEN_ATTEMPTS_COUNT);
     let Some(Event::JobCancelled { .. }) = run.journal.last() else { panic!("not cancelled") };
+}
+
+#[test]
+fn a_long_text_is_read_and_drawn() {
+    const COUNT: usize = 10_000;
+    let mut text = String::from("name: long\nsteps:\n  - { id: s0, uses: k }\n");
+    for n in 1..COUNT {
+        let before = n - 1;
+        text +=
+            &format!("  - {{ id: s{n}, uses: k, with: {{ x: '{{{{ steps.s{before} }}}}' }} }}\n");
+    }
+    let workflow = callsheet_engine::definition::parse(&text).unwrap();
+    let plan = Plan::recompile(workflow).unwrap();
+    assert_eq!(plan.steps().len(), COUNT);
+    assert_eq!(plan.steps()[COUNT - 1].needs.len(), 1);
+    assert_eq!(plan.to_mermaid().matches("-->").count(), COUNT - 1);
+    assert_eq!(plan.to_dot().matches("->").count(), COUNT - 1);
+}
+
+/// What one step or item costs, in microseconds, at the quickest of some runs.
+fn cost(count: usize, plan: Arc<Plan>, input: &Value) -> f64 {
+    let rounds = (20_000 / count).clamp(1, 50);
+    let took = (0..rounds).map(|_| {
+        let begun = std::time::Instant::now();
+        let mut run = Run::new(plan.clone(), input.clone());
+        assert_eq!(run.finish(number), count);
+        begun.elapsed().as_secs_f64() * 1e6
+    });
+    took.fold(f64::INFINITY, f64::min) / count as f64
+}
+
+/// Timed, so it is run by hand: `cargo test --test machine -- --ignored flat --nocapture`.
+#[test]
+#[ignore = "it measures time"]
+fn the_cost_of_a_step_and_of_an_item_is_flat() {
+    for shape in ["chain", "fan"] {
+        let costs = [100, 1_000, 10_000, 100_000].map(|count| {
+            let (steps, input) = match shape {
+                "chain" => (chain(count), Value::Null),
+                _ => (vec![fan()], json!((0..count).collect::<Vec<_>>())),
+            };
+            let cost = cost(count, workflow(steps), &input);
+            println!("{shape} of {count}: {cost:.2} us each");
+            cost
+        });
+        // Caches and trees take their share; a walk over everything would be a thousandfold.
+        assert!(costs[3] < 10.0 * costs[0], "{shape}: {costs:?}");
+    }
 }

@@ -1,0 +1,150 @@
+//! A store in memory that does on demand what disks do. Unit tests use it too.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use callsheet_engine::definition::{Step, Workflow};
+use callsheet_engine::{Event, JobId, Plan, Timestamp, WorkflowRef};
+use callsheet_storage::{
+    Claim, Commit, CommitNotice, Created, JobHead, JobStatus, ListQuery, MemoryStore, NewJob, Page,
+    Record, Store, StoreError, StoreFuture,
+};
+use futures::FutureExt;
+use tokio::sync::broadcast;
+
+/// A [`MemoryStore`] with faults, all of them switched off at first.
+#[derive(Debug, Default)]
+pub struct Faulty {
+    inner: MemoryStore,
+    full: AtomicBool,
+    panics: AtomicU32,
+    refused: AtomicU64,
+    definitions_read: AtomicU64,
+}
+
+impl Faulty {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on there is no room, or there is again.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// So many of the next commits panic in the caller's hands.
+    pub fn panic_at_commits(&self, count: u32) {
+        self.panics.store(count, Ordering::SeqCst);
+    }
+
+    /// Commits and creates that were refused for want of room.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    pub fn definitions_read(&self) -> u64 {
+        self.definitions_read.load(Ordering::SeqCst)
+    }
+
+    /// Keeps a definition, as the submit of a job does; answers with its digest.
+    pub async fn define(&self, definition: Workflow) -> String {
+        let plan = Plan::recompile(definition.clone()).unwrap();
+        let (name, digest) = (definition.name.clone(), plan.digest().to_owned());
+        let at = Timestamp(0);
+        let workflow = WorkflowRef { name, digest: digest.clone() };
+        let input = serde_json::Value::Null;
+        let labels = Default::default();
+        let events = vec![Event::JobSubmitted { workflow: workflow.clone(), input, labels, at }];
+        let head = JobHead {
+            id: JobId(uuid::Uuid::now_v7()),
+            workflow,
+            status: JobStatus::Running,
+            submitted_at: at,
+            changed_at: at,
+            labels: Default::default(),
+        };
+        self.create(NewJob { head, events, definition, idempotency: None }).await.unwrap();
+        digest
+    }
+
+    /// A definition of one step of that kind.
+    pub fn one_step(name: &str, kind: &str) -> Workflow {
+        Workflow::new(name, vec![Step::new("a", kind)])
+    }
+
+    fn room(&self) -> Result<(), StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(StoreError::Full);
+        }
+        Ok(())
+    }
+
+    fn panic_if_told(&self) {
+        let left = |left: u32| left.checked_sub(1);
+        if self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+            panic!("the store panics on purpose");
+        }
+    }
+}
+
+impl Store for Faulty {
+    fn create(&self, job: NewJob) -> StoreFuture<'_, Created> {
+        async move {
+            self.room()?;
+            self.inner.create(job).await
+        }
+        .boxed()
+    }
+
+    fn claim(&self, job: JobId) -> StoreFuture<'_, Claim> {
+        self.inner.claim(job)
+    }
+
+    fn commit(&self, commit: Commit) -> StoreFuture<'_, ()> {
+        async move {
+            self.panic_if_told();
+            self.room()?;
+            self.inner.commit(commit).await
+        }
+        .boxed()
+    }
+
+    fn journal(&self, job: JobId, from: u64) -> StoreFuture<'_, Vec<Record>> {
+        self.inner.journal(job, from)
+    }
+
+    fn head(&self, job: JobId) -> StoreFuture<'_, Option<JobHead>> {
+        self.inner.head(job)
+    }
+
+    fn list(&self, query: ListQuery) -> StoreFuture<'_, Page> {
+        self.inner.list(query)
+    }
+
+    fn live(&self) -> StoreFuture<'_, Vec<JobHead>> {
+        self.inner.live()
+    }
+
+    fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>> {
+        self.definitions_read.fetch_add(1, Ordering::SeqCst);
+        async move {
+            // Others get their turn, as they do while a disk is read.
+            tokio::task::yield_now().await;
+            self.inner.definition(digest).await
+        }
+        .boxed()
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<CommitNotice> {
+        self.inner.subscribe()
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.inner.health()
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        self.inner.close()
+    }
+}
