@@ -19,6 +19,6 @@ pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use sled_store::SledStore;
 pub use store::{
-    Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
-    Record, Store, StoreFuture,
+    Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, KeyTarget, ListQuery,
+    NewJob, Page, Record, Store, StoreFuture, StoredKey,
 };

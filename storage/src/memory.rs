@@ -2,6 +2,7 @@
 //! is fine. It is also the model of what the others must do.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use callsheet_engine::definition::Workflow;
@@ -10,12 +11,13 @@ use futures::FutureExt;
 use futures::future::ready;
 use tokio::sync::broadcast;
 
+use crate::artifacts::Digest;
 use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_NOTICES_COUNT, MAX_PAGE_COUNT};
 use crate::store::{
-    Claim, Commit, CommitNotice, Created, Idempotency, JobHead, ListQuery, NewJob, Page, Record,
-    Store, StoreFuture,
+    Claim, Commit, CommitNotice, Created, Idempotency, JobHead, KeyTarget, ListQuery, NewJob, Page,
+    Record, Store, StoreFuture, StoredKey,
 };
 
 /// Jobs in memory only.
@@ -201,6 +203,25 @@ impl Store for MemoryStore {
         ready(read).boxed()
     }
 
+    fn ids(&self, after: Option<JobId>) -> StoreFuture<'_, Vec<JobId>> {
+        let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let page = |inner: &Inner| {
+            inner.jobs.range(from).map(|(id, _)| *id).take(MAX_PAGE_COUNT).collect()
+        };
+        ready(self.open().map(|inner| page(&inner))).boxed()
+    }
+
+    fn keys(&self, after: Option<Digest>) -> StoreFuture<'_, Vec<StoredKey>> {
+        let page = |inner: &Inner| {
+            let mut keys: Vec<_> = inner.keys.iter().map(stored_key).collect();
+            keys.retain(|key| Some(key.digest) > after);
+            keys.sort_by_key(|key| key.digest);
+            keys.truncate(MAX_PAGE_COUNT);
+            keys
+        };
+        ready(self.open().map(|inner| page(&inner))).boxed()
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<CommitNotice> {
         self.notices.subscribe()
     }
@@ -214,6 +235,11 @@ impl Store for MemoryStore {
         inner.closed = true;
         ready(Ok(())).boxed()
     }
+}
+
+fn stored_key((key, (request, job)): (&String, &(String, JobId))) -> StoredKey {
+    let target = KeyTarget { job: *job, request: request.clone() };
+    StoredKey { digest: Digest::of(key.as_bytes()), target: Ok(target) }
 }
 
 #[cfg(test)]

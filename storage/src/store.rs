@@ -4,6 +4,7 @@
 //! implementation must keep is written here and checked by [`conformance`](crate::conformance).
 
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use callsheet_engine::definition::Workflow;
 use callsheet_engine::{Event, JobId, Timestamp, WorkflowRef};
@@ -11,6 +12,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::artifacts::Digest;
 use crate::error::StoreError;
 
 /// What a store's verbs answer with.
@@ -49,6 +51,24 @@ pub trait Store: Send + Sync + 'static {
     /// The definition kept under a digest.
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>>;
 
+    /// Ids of jobs after this one, the lowest first, and damaged jobs too: what a backup or a
+    /// verification starts from. At most [`MAX_PAGE_COUNT`](crate::limits::MAX_PAGE_COUNT) at a
+    /// time; none are left when the answer is empty.
+    ///
+    /// This and [`keys`](Store::keys) are for backups. A store that is not asked for any, such as
+    /// one that makes trouble in a test, may leave both as they are.
+    fn ids(&self, after: Option<JobId>) -> StoreFuture<'_, Vec<JobId>> {
+        let _ = after;
+        Box::pin(ready(Err(no_backup())))
+    }
+
+    /// Idempotency keys after this one, in the order of their digests, and damaged ones too. As
+    /// many at a time as there are [`ids`](Store::ids).
+    fn keys(&self, after: Option<Digest>) -> StoreFuture<'_, Vec<StoredKey>> {
+        let _ = after;
+        Box::pin(ready(Err(no_backup())))
+    }
+
     /// Notices of commits from now on, sent after each is durable. A slow receiver is told that it
     /// lagged and reads the journal again; nothing is lost that way.
     fn subscribe(&self) -> broadcast::Receiver<CommitNotice>;
@@ -82,6 +102,24 @@ pub struct Idempotency {
     /// The key, 1 to 255 bytes.
     pub key: String,
     /// Hash of what was asked for: the same key with another one is refused.
+    pub request: String,
+}
+
+/// An idempotency key as stores keep it: nobody has to be able to read it, only to find it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    /// BLAKE3 of the key.
+    pub digest: Digest,
+    /// What it stands for, or what is wrong with it.
+    pub target: Result<KeyTarget, String>,
+}
+
+/// What an idempotency key stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTarget {
+    /// The job that was accepted under it.
+    pub job: JobId,
+    /// Hash of what was asked for.
     pub request: String,
 }
 
@@ -221,4 +259,8 @@ pub struct Page {
     pub heads: Vec<JobHead>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<JobId>,
+}
+
+fn no_backup() -> StoreError {
+    StoreError::Refused("this store does not list what it holds".to_owned())
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::world::{all_pages, id, job, must, owned, turn};
+use super::world::{all_pages, id, job, job_with_key, must, owned, turn};
+use crate::artifacts::Digest;
 use crate::limits::MAX_PAGE_COUNT;
-use crate::store::{JobStatus, ListQuery, Store};
+use crate::store::{JobStatus, KeyTarget, ListQuery, Store, StoredKey};
 
 /// Pages of any size together hold every job once, newest first, ended or not.
 pub async fn pages_are_newest_first_and_complete<S: Store>(store: Arc<S>) {
@@ -99,4 +100,47 @@ pub async fn live_jobs_are_those_that_have_not_ended<S: Store>(store: Arc<S>) {
         (id(7), running),
     ];
     assert_eq!(found, expected);
+}
+
+/// Every job and every idempotency key can be walked through, a page at a time, in order.
+pub async fn jobs_and_keys_can_be_walked<S: Store>(store: Arc<S>) {
+    let count = u64::try_from(MAX_PAGE_COUNT).unwrap_or(u64::MAX) + 20;
+    let lives = (1..=count).map(|n| {
+        let store = &store;
+        async move {
+            let new = job_with_key(n, &format!("key {n}"), "what was asked");
+            must("create", store.create(new).await);
+            if n % 3 == 0 {
+                let claim = must("claim", store.claim(id(n)).await);
+                must("end", store.commit(turn(&claim, 1, JobStatus::Succeeded)).await);
+            }
+        }
+    });
+    futures::future::join_all(lives).await;
+    let mut ids = Vec::new();
+    loop {
+        let page = must("walk", store.ids(ids.last().copied()).await);
+        assert!(page.len() <= MAX_PAGE_COUNT, "pages are bounded");
+        if page.is_empty() {
+            break;
+        }
+        ids.extend(page);
+    }
+    assert_eq!(ids, (1..=count).map(id).collect::<Vec<_>>(), "each job once, in order");
+    let mut found = Vec::new();
+    loop {
+        let page = must("walk", store.keys(found.last().map(|key: &StoredKey| key.digest)).await);
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert!(found.is_sorted_by_key(|key| key.digest), "keys come in order");
+    let target = |n: u64| KeyTarget { job: id(n), request: "what was asked".to_owned() };
+    let mut expected: Vec<_> = (1..=count)
+        .map(|n| (Digest::of(format!("key {n}").as_bytes()), Ok(target(n))))
+        .map(|(digest, target)| StoredKey { digest, target })
+        .collect();
+    expected.sort_by_key(|key| key.digest);
+    assert_eq!(found, expected, "each key once, with its job");
 }

@@ -63,7 +63,7 @@ where
         races: racing_creators_of_one_key_get_one_job, racing_owners_get_epochs_of_their_own,
             racing_commits_of_one_place_have_one_winner, jobs_do_not_hinder_each_other;
         lists: pages_are_newest_first_and_complete, filters_choose, odd_limits_are_cut,
-            live_jobs_are_those_that_have_not_ended;
+            live_jobs_are_those_that_have_not_ended, jobs_and_keys_can_be_walked;
         notices: a_notice_comes_after_the_record, a_slow_subscriber_is_told_that_it_lagged,
             a_closed_store_refuses, what_was_accepted_is_finished_by_close;
     }

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use callsheet_engine::JobId;
 
+use crate::artifacts::Digest;
 use crate::limits::MAX_KEY_BYTES;
 
 /// Prefix of heads of jobs that have not ended.
@@ -46,6 +47,12 @@ pub(super) fn records(job: JobId, from: u64) -> Range<Vec<u8>> {
     record(job, from)..successor(record(job, u64::MAX))
 }
 
+/// All keys of heads under a prefix, of jobs after one of them.
+pub(super) fn heads_after(prefix: u8, after: Option<JobId>) -> Range<Vec<u8>> {
+    let start = after.map_or_else(|| vec![prefix], |job| successor(head(prefix, job)));
+    start..vec![prefix + 1]
+}
+
 /// All keys of heads under a prefix, older than a job if one is given.
 pub(super) fn heads(prefix: u8, before: Option<JobId>) -> Range<Vec<u8>> {
     let end = before.map_or_else(|| vec![prefix + 1], |job| head(prefix, job));
@@ -54,7 +61,25 @@ pub(super) fn heads(prefix: u8, before: Option<JobId>) -> Range<Vec<u8>> {
 
 /// The key of what a submitter's key stands for.
 pub(super) fn idempotency(key: &str) -> Vec<u8> {
-    join(IDEMPOTENCY, &[blake3::hash(key.as_bytes()).as_bytes()])
+    idempotency_at(Digest::of(key.as_bytes()))
+}
+
+/// The same, when only the digest of the submitter's key is known.
+pub(super) fn idempotency_at(digest: Digest) -> Vec<u8> {
+    join(IDEMPOTENCY, &[digest.as_bytes()])
+}
+
+/// All keys of what submitters' keys stand for, after one of them.
+pub(super) fn idempotencies(after: Option<Digest>) -> Range<Vec<u8>> {
+    let start = after.map_or_else(|| vec![IDEMPOTENCY], |digest| successor(idempotency_at(digest)));
+    start..vec![IDEMPOTENCY + 1]
+}
+
+/// The digest of the submitter's key that a key stands for.
+pub(super) fn idempotency_of(key: &[u8]) -> Option<Digest> {
+    let (prefix, digest) = key.split_first()?;
+    (*prefix == IDEMPOTENCY).then_some(())?;
+    Some(Digest::from_bytes(digest.try_into().ok()?))
 }
 
 /// The key of a definition.
@@ -138,6 +163,18 @@ mod tests {
             assert_eq!(job_of(&key), None);
             assert_eq!(sequence_of(&key), None);
         }
+    }
+
+    #[test]
+    fn keys_of_submitters_are_found_again() {
+        let (low, high) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        assert_eq!(idempotency_of(&idempotency_at(low)), Some(low));
+        assert_eq!(idempotency_of(&definition("abc")), None);
+        assert!(idempotencies(None).contains(&idempotency_at(low)));
+        assert!(!idempotencies(Some(low)).contains(&idempotency_at(low)));
+        assert!(idempotencies(Some(low)).contains(&idempotency_at(high)));
+        assert!(!heads_after(LIVE, Some(id(7))).contains(&head(LIVE, id(7))));
+        assert!(heads_after(LIVE, Some(id(7))).contains(&head(LIVE, id(8))));
     }
 
     #[test]

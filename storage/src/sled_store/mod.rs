@@ -26,12 +26,13 @@ use callsheet_engine::definition::Workflow;
 use futures::FutureExt;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::artifacts::Digest;
 use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_KNOWN_DEFINITIONS_COUNT, MAX_QUEUE_COUNT, RELEASE_WAIT_MS};
 use crate::store::{
     Claim, Commit, CommitNotice, Created, JobHead, ListQuery, NewJob, Page, Record, Store,
-    StoreFuture,
+    StoreFuture, StoredKey,
 };
 use codec::{Codec, Encoded, HeadBody, KeyBody, RecordBody, Stored};
 use medium::SledMedium;
@@ -229,6 +230,14 @@ impl Store for SledStore {
 
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>> {
         self.read(move |reader| reader.definition(&digest))
+    }
+
+    fn ids(&self, after: Option<JobId>) -> StoreFuture<'_, Vec<JobId>> {
+        self.read(move |reader| reader.ids(after))
+    }
+
+    fn keys(&self, after: Option<Digest>) -> StoreFuture<'_, Vec<StoredKey>> {
+        self.read(move |reader| reader.keys(after))
     }
 
     fn subscribe(&self) -> broadcast::Receiver<CommitNotice> {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use callsheet_engine::JobId;
 use callsheet_engine::definition::Workflow;
 
-use super::codec::{Codec, HeadBody, RecordBody};
+use super::codec::{Codec, HeadBody, KeyBody, RecordBody};
 use super::keys;
 use super::shared::Shared;
 use super::view::{Chunk, Durable, ReadError};
 use super::writer::Grant;
+use crate::artifacts::Digest;
 use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_PAGE_COUNT, MAX_SCAN_COUNT};
-use crate::store::{Claim, JobHead, ListQuery, Page, Record};
+use crate::store::{Claim, JobHead, KeyTarget, ListQuery, Page, Record, StoredKey};
 
 /// Reads the store. Cheap to clone.
 #[derive(Clone)]
@@ -129,6 +130,38 @@ impl Reader {
         }
         debug_assert!(heads.is_sorted_by_key(|head| head.id), "oldest first");
         Ok(heads)
+    }
+
+    /// Ids of jobs after one of them, from their heads, readable or not.
+    pub(super) fn ids(&self, after: Option<JobId>) -> Result<Vec<JobId>, StoreError> {
+        let parts = |durable: &Durable<'_>| {
+            let prefixes = [keys::LIVE, keys::ENDED].into_iter();
+            let parts = prefixes.map(|prefix| durable.first(keys::heads_after(prefix, after)));
+            parts.collect::<sled::Result<Vec<Chunk>>>()
+        };
+        let parts = self.look(parts, StoreError::Unreadable)?;
+        // What one prefix has not been read up to yet is for the next page.
+        let unread = parts.iter().filter_map(|part| {
+            part.rest.as_ref().and_then(|_| part.entries.last()).and_then(|it| keys::job_of(&it.0))
+        });
+        let last = unread.min();
+        let all = parts.iter().flat_map(|part| &part.entries);
+        let mut ids: Vec<_> = all.filter_map(|(key, _)| keys::job_of(key)).collect();
+        ids.retain(|id| last.is_none_or(|last| *id <= last));
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// What submitters' keys after one of them stand for.
+    pub(super) fn keys(&self, after: Option<Digest>) -> Result<Vec<StoredKey>, StoreError> {
+        let first = |durable: &Durable<'_>| durable.first(keys::idempotencies(after));
+        let part = self.look(first, StoreError::Unreadable)?;
+        let decoded = part.entries.iter().filter_map(|(key, value)| {
+            let body = self.codec.decode::<KeyBody>(key, value);
+            let target = body.map(|it| KeyTarget { job: it.job, request: it.request });
+            Some(StoredKey { digest: keys::idempotency_of(key)?, target })
+        });
+        Ok(decoded.collect())
     }
 
     pub(super) fn definition(&self, digest: &str) -> Result<Option<Workflow>, StoreError> {

@@ -83,9 +83,8 @@ pub fn all(dir: &Path) -> Vec<Case> {
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let looked_at = (used + UNUSED).min(bytes.len());
         let pages = looked_at.div_ceil(PAGE);
-        // One mask for each byte; over a file all bits have their turn.
-        let flips = (0..looked_at)
-            .map(|at| Damage::Flip { at, mask: 1 << (at % 7) | 0x80 * (at % 2) as u8 });
+        // One bit of each byte; over a file all eight have their turn.
+        let flips = (0..looked_at).map(|at| Damage::Flip { at, mask: 1 << (at % 8) });
         let cuts = (0..looked_at).map(|length| Damage::Cut { length });
         let zeros = (0..used.div_ceil(PAGE)).map(|page| Damage::Zero { page });
         let swaps = (0..pages)
