@@ -21,7 +21,9 @@ use crate::context::{Shared, StepContext};
 use crate::core::{Core, Parts};
 use crate::engine::{Engine, Inner, Runtimes};
 use crate::error::EngineError;
-use crate::limits::{DRAIN_GRACE, MAX_BLOCKING_THREADS_COUNT, PROGRESS_BACKLOG_COUNT};
+use crate::limits::{
+    DRAIN_GRACE, MAX_ACTIVE_JOBS_COUNT, MAX_BLOCKING_THREADS_COUNT, PROGRESS_BACKLOG_COUNT,
+};
 use crate::process::end_strays;
 use crate::scratch::Scratch;
 use crate::step::{AnyStep, FnStep, Step, StepResult};
@@ -37,6 +39,7 @@ pub struct EngineBuilder {
     steps: Vec<Arc<dyn AnyStep>>,
     workflows: Vec<String>,
     drain_grace: Duration,
+    max_active_jobs: usize,
 }
 
 enum Place {
@@ -47,7 +50,13 @@ enum Place {
 
 impl EngineBuilder {
     pub(crate) fn new() -> Self {
-        Self { place: None, steps: Vec::new(), workflows: Vec::new(), drain_grace: DRAIN_GRACE }
+        Self {
+            place: None,
+            steps: Vec::new(),
+            workflows: Vec::new(),
+            drain_grace: DRAIN_GRACE,
+            max_active_jobs: MAX_ACTIVE_JOBS_COUNT,
+        }
     }
 
     /// Keeps everything under this directory: the store, the artifacts, the work directories. One
@@ -99,6 +108,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Jobs that are at work at once, from 1 to
+    /// [`MAX_ACTIVE_JOBS_COUNT`](crate::limits::MAX_ACTIVE_JOBS_COUNT), which it is unless set.
+    /// The others wait their turn in the store, first come first served.
+    pub fn max_active_jobs(mut self, count: usize) -> Self {
+        self.max_active_jobs = count.clamp(1, MAX_ACTIVE_JOBS_COUNT);
+        self
+    }
+
     /// Opens the engine. Every job that has not ended goes on.
     ///
     /// # Errors
@@ -133,6 +150,7 @@ impl EngineBuilder {
             catalog,
             shared,
             control: control.clone(),
+            max_active_jobs: self.max_active_jobs,
         });
         plans.into_iter().for_each(|plan| core.plans.register(plan));
         let core = Arc::new(core);

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::context::Shared;
+use crate::error::EngineError;
 use crate::mailbox::{Gone, Mailbox, Roster};
 use crate::plans::Plans;
 use crate::stats::Counters;
@@ -25,12 +26,14 @@ pub(crate) struct Core {
     /// The actors' own runtime; bodies run on `shared.runtime`.
     pub(crate) control: Handle,
     pub(crate) bodies: Arc<Semaphore>,
+    /// Jobs that may have an actor at once.
+    pub(crate) max_active_jobs: usize,
     pub(crate) counters: Counters,
     pub(crate) roster: Roster,
     /// How many jobs have an actor.
     pub(crate) active: watch::Sender<usize>,
-    /// Why the store has died, once it has.
-    pub(crate) failed: watch::Sender<Option<StoreError>>,
+    /// Why the engine has died, once it has.
+    pub(crate) failed: watch::Sender<Option<EngineError>>,
     draining: AtomicBool,
     jobs: Mutex<Option<Mailbox<JobsMsg>>>,
 }
@@ -42,11 +45,12 @@ pub(crate) struct Parts {
     pub(crate) catalog: Catalog,
     pub(crate) shared: Shared,
     pub(crate) control: Handle,
+    pub(crate) max_active_jobs: usize,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, steps, catalog, shared, control } = parts;
+        let Parts { store, steps, catalog, shared, control, max_active_jobs } = parts;
         Self {
             store,
             steps,
@@ -55,6 +59,7 @@ impl Core {
             control,
             plans: Plans::default(),
             bodies: Arc::new(Semaphore::new(crate::limits::MAX_RUNNING_BODIES_COUNT)),
+            max_active_jobs,
             counters: Counters::default(),
             roster: Roster::default(),
             active: watch::Sender::new(0),
@@ -85,12 +90,23 @@ impl Core {
     /// Notes an error of the store; a fatal one is told to whoever waits for the engine's end.
     pub(crate) fn note(&self, error: &StoreError) {
         if error.is_fatal() {
-            tracing::error!(%error, "the store has failed; the process should end");
-            self.failed.send_if_modified(|failed| {
-                let first = failed.is_none();
-                failed.get_or_insert_with(|| error.clone());
-                first
-            });
+            self.fail(EngineError::Store(error.clone()));
         }
+    }
+
+    /// Tells whoever waits for the engine's end that it has come. The first reason stays.
+    pub(crate) fn fail(&self, reason: EngineError) {
+        tracing::error!(error = %reason, "the engine has failed");
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Whether the engine still works.
+    pub(crate) fn health(&self) -> Result<(), EngineError> {
+        self.store.health()?;
+        self.failed.borrow().clone().map_or(Ok(()), Err)
     }
 }

@@ -185,6 +185,9 @@ impl Engine {
         if core.is_draining() {
             return Err(EngineError::ShuttingDown);
         }
+        if let Some(reason) = core.failed.borrow().clone() {
+            return Err(reason);
+        }
         let Submit { workflow, input, labels, idempotency_key } = request;
         let plan = match workflow {
             Choice::Named(name) => core.plans.named(&name)?,
@@ -223,7 +226,7 @@ impl Engine {
             Created::New => {
                 core.counters.jobs_submitted.up();
                 // A tree that is just being restarted finds the job in the store.
-                let _ = core.tell_jobs(JobsMsg::Wake(id));
+                let _ = core.tell_jobs(JobsMsg::Begin(id));
                 Ok(Submitted { job: self.job(id), is_new: true })
             }
             Created::Existing(id) => Ok(Submitted { job: self.job(id), is_new: false }),
@@ -260,18 +263,18 @@ impl Engine {
     /// Whether the engine still works.
     ///
     /// # Errors
-    /// What has stopped its store.
+    /// What has stopped its store or its actors.
     pub fn health(&self) -> Result<(), EngineError> {
-        Ok(self.core().store.health()?)
+        self.core().health()
     }
 
-    /// Resolves when the store has died. The process should then end with a failure: the next start
+    /// Resolves when the store or the root of the actors has died. The process should then end with a failure: the next start
     /// goes on from what is on the disk.
     pub async fn failed(&self) -> EngineError {
         let mut failed = self.core().failed.subscribe();
         loop {
             if let Some(error) = failed.borrow_and_update().clone() {
-                return EngineError::Store(error);
+                return error;
             }
             // A store that hangs answers nobody, so it is also asked.
             if let Err(error) = self.health() {

@@ -47,6 +47,9 @@ pub enum EngineError {
     /// The store cannot be opened or has failed.
     #[error(transparent)]
     Store(StoreError),
+    /// The engine's actors have died and could not be started again.
+    #[error("the engine has failed: {0}")]
+    Dead(String),
     /// The engine cannot be built as asked.
     #[error("{0}")]
     Setup(String),
@@ -66,6 +69,7 @@ impl EngineError {
             Self::Full => "store.full",
             Self::Damaged { .. } => "job.damaged",
             Self::Store(_) => "store.failed",
+            Self::Dead(_) => "engine.failed",
             Self::Setup(_) => "engine.setup",
         }
     }
@@ -84,7 +88,9 @@ impl EngineError {
             Self::ShuttingDown => Some("submit again once the engine has started".into()),
             Self::Full => Some("make room on the disk; running jobs then go on".into()),
             Self::Damaged { .. } => Some("restore the data directory from a backup".into()),
-            Self::Store(_) => Some("look at the log, then start the engine again".into()),
+            Self::Store(_) | Self::Dead(_) => {
+                Some("look at the log, then start the engine again".into())
+            }
             Self::Setup(_) => None,
         }
     }

@@ -32,7 +32,7 @@ pub use engine::{Engine, Submit, Submitted};
 pub use error::EngineError;
 pub use handle::{JobHandle, JobView};
 pub use mailbox::ActorInfo;
-pub use points::POINTS;
+pub use points::{POINTS, TREE_POINTS};
 pub use process::{Adopted, Command, Finished};
 pub use stats::Stats;
 pub use step::{Step, StepError, StepResult};

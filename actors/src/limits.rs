@@ -39,6 +39,13 @@ pub const MAX_ACTOR_DEATHS_COUNT: u32 = 3;
 /// First and longest wait before a dead job actor is started again; it doubles in between.
 pub const RESTART_BACKOFF_MS: (u64, u64) = (100, 30_000);
 
+/// Restarts of the two top supervisors, within [`TREE_RESTARTS_WINDOW`]. Beyond it the engine has
+/// failed and says so: what kills them so often is not mended by starting them again.
+pub const MAX_TREE_RESTARTS_COUNT: usize = 5;
+
+/// Restarts of the top supervisors that lie further back are forgiven.
+pub const TREE_RESTARTS_WINDOW: Duration = Duration::from_secs(60);
+
 /// Time between tries to commit while the disk is full: a parked job goes on this soon.
 pub const ROOM_RETRY_MS: u64 = 1_000;
 
@@ -59,4 +66,6 @@ pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
 pub const MAX_KEY_BYTES: usize = 255;
 
 const _: () = assert!(RESTART_BACKOFF_MS.0 < RESTART_BACKOFF_MS.1);
+// The waits of all of them lie in the window.
+const _: () = assert!((RESTART_BACKOFF_MS.0 << MAX_TREE_RESTARTS_COUNT) < 10_000);
 const _: () = assert!(OUTPUT_TAIL_BYTES < MAX_OUTPUT_BYTES);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use callsheet_engine::{Failure, JobId, Millis, Outcome, StartStep};
+use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::task::JoinHandle;
 
@@ -135,6 +136,7 @@ impl Actor for Attempt {
         body: &mut Body,
     ) -> Result<(), ActorProcessingErr> {
         body.enrolled.record.handled();
+        fail_point!("tree.attempt");
         let by_itself = matches!(message, AttemptMsg::BodyEnded(_));
         let outcome = match message {
             AttemptMsg::Gone => {

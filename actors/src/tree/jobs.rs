@@ -3,22 +3,26 @@
 //! Every message to a job actor from outside the job goes through here, so that an actor which
 //! wants to retire can be told whether something is still on its way to it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use callsheet_engine::{JobId, Millis};
+use fail::fail_point;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 
+use super::backlog::Backlog;
 use super::job::{Job, JobMsg, Mode};
 use super::scheduler::SchedulerMsg;
 use crate::clock;
 use crate::core::Core;
-use crate::limits::{MAX_ACTIVE_JOBS_COUNT, MAX_ACTOR_DEATHS_COUNT, RESTART_BACKOFF_MS};
+use crate::limits::{MAX_ACTOR_DEATHS_COUNT, RESTART_BACKOFF_MS};
 use crate::mailbox::{Enrolled, Mailbox};
 
 /// What wakes the supervisor.
 pub(crate) enum JobsMsg {
-    /// This job has something to do.
+    /// This job is new to this supervisor: it gets an actor when there is a place.
+    Begin(JobId),
+    /// This job has something to do: a wait of its is over.
     Wake(JobId),
     /// Hand this to the job's actor; start one if it has none.
     Tell(JobId, JobMsg),
@@ -45,7 +49,14 @@ pub(crate) struct Active {
     /// Jobs that nothing can be done about: even the quarantine could not be recorded.
     hopeless: HashSet<JobId>,
     /// Jobs that wait for a place among the active ones.
-    backlog: VecDeque<JobId>,
+    backlog: Backlog,
+}
+
+/// A supervisor that dies takes its jobs' actors with it.
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.actors.drain().for_each(|_| self.core.counters.jobs_active.down());
+    }
 }
 
 impl Actor for Jobs {
@@ -67,7 +78,7 @@ impl Actor for Jobs {
             by_actor: HashMap::new(),
             deaths: HashMap::new(),
             hopeless: HashSet::new(),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
         })
     }
 
@@ -78,7 +89,9 @@ impl Actor for Jobs {
         active: &mut Active,
     ) -> Result<(), ActorProcessingErr> {
         active.enrolled.record.handled();
+        fail_point!("tree.jobs");
         match message {
+            JobsMsg::Begin(job) => active.begin(&myself, job)?,
             JobsMsg::Wake(job) => active.wake(&myself, job)?,
             JobsMsg::Tell(job, message) => active.tell(&myself, job, message)?,
             JobsMsg::Retire(job, handled) => active.retire(&myself, job, handled)?,
@@ -116,20 +129,36 @@ impl Actor for Jobs {
 }
 
 impl Active {
-    fn wake(&mut self, myself: &ActorRef<JobsMsg>, job: JobId) -> Result<(), ActorProcessingErr> {
-        if self.core.is_draining() || self.hopeless.contains(&job) {
+    fn begin(&mut self, myself: &ActorRef<JobsMsg>, job: JobId) -> Result<(), ActorProcessingErr> {
+        if self.is_full() && self.may_start(job) {
+            self.backlog.add_new(job);
             return Ok(());
         }
+        self.wake(myself, job)
+    }
+
+    fn wake(&mut self, myself: &ActorRef<JobsMsg>, job: JobId) -> Result<(), ActorProcessingErr> {
         if let Some(actor) = self.actors.get(&job) {
             // An actor that is ending is followed by another once its end is known.
             let _ = actor.send(JobMsg::TimerFired);
             return Ok(());
         }
-        if self.actors.len() >= MAX_ACTIVE_JOBS_COUNT {
-            self.backlog.push_back(job);
+        if !self.may_start(job) {
+            return Ok(());
+        }
+        if self.is_full() {
+            self.backlog.add_woken(job);
             return Ok(());
         }
         self.start(myself, job).map(|_| ())
+    }
+
+    fn may_start(&self, job: JobId) -> bool {
+        !self.core.is_draining() && !self.hopeless.contains(&job)
+    }
+
+    fn is_full(&self) -> bool {
+        self.actors.len() >= self.core.max_active_jobs
     }
 
     /// Control is not admission: a job that is told something gets an actor at once.
@@ -223,9 +252,9 @@ impl Active {
 
     /// Starts waiting jobs while there is room.
     fn fill(&mut self, myself: &ActorRef<JobsMsg>) -> Result<(), ActorProcessingErr> {
-        while self.actors.len() < MAX_ACTIVE_JOBS_COUNT
+        while !self.is_full()
             && !self.core.is_draining()
-            && let Some(job) = self.backlog.pop_front()
+            && let Some((job, _)) = self.backlog.next()
         {
             self.wake(myself, job)?;
         }

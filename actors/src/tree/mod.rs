@@ -9,6 +9,7 @@
 //! ```
 
 mod attempt;
+mod backlog;
 mod job;
 mod jobs;
 mod root;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use callsheet_engine::{JobId, Timestamp};
+use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinHandle;
 
@@ -49,6 +50,7 @@ impl Actor for Scheduler {
         waits: &mut Waits,
     ) -> Result<(), ActorProcessingErr> {
         waits.enrolled.record.handled();
+        fail_point!("tree.scheduler");
         match message {
             SchedulerMsg::At(due, job) => {
                 waits.due.insert((due, job));

@@ -23,6 +23,7 @@ pub const CODES: &[Code] = &[
     code("auth.refused", 401, "The token is not valid"),
     code("definition.invalid", 422, "The definition has problems"),
     code("engine.draining", 503, "The engine is shutting down"),
+    code("engine.failed", 503, "The engine has failed"),
     code("engine.setup", 500, "The engine cannot do this"),
     code("events.position", 400, "The position in the events is not valid"),
     code("idempotency.conflict", 422, "The idempotency key belongs to another request"),

@@ -13,7 +13,7 @@ impl HttpError for EngineError {
             Self::UnknownWorkflow { .. } | Self::UnknownJob(_) => StatusCode::NOT_FOUND,
             Self::Refused(_) | Self::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::KeyInvalid(_) => StatusCode::BAD_REQUEST,
-            Self::ShuttingDown | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ShuttingDown | Self::Store(_) | Self::Dead(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Damaged { .. } | Self::Setup(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -31,6 +31,7 @@ impl HttpError for EngineError {
             Self::Refused(problems) => format!("there are {} problems", problems.0.len()),
             Self::Damaged { job, .. } => format!("the journal of job `{job}` is damaged"),
             Self::Store(_) => "the store has failed and takes nothing any more".to_owned(),
+            Self::Dead(_) => "the engine has failed and takes nothing any more".to_owned(),
             Self::Setup(_) => "the engine is not set up for this".to_owned(),
             Self::UnknownWorkflow { .. }
             | Self::UnknownJob(_)
@@ -91,6 +92,7 @@ mod tests {
             EngineError::Full,
             EngineError::Damaged { job, why: "/var/secret".into() },
             EngineError::Store(StoreError::Open("/var/secret".into())),
+            EngineError::Dead("/var/secret".into()),
             EngineError::Setup("/var/secret".into()),
         ]
     }
