@@ -27,7 +27,7 @@ use crate::limits::{
 use crate::process::end_strays;
 use crate::scratch::Scratch;
 use crate::step::{AnyStep, FnStep, Step, StepResult};
-use crate::tree::Root;
+use crate::tree::{Root, watch};
 
 /// Threads of the actors' runtime: their handlers are short.
 const CONTROL_THREADS_COUNT: usize = 2;
@@ -154,6 +154,7 @@ impl EngineBuilder {
         });
         plans.into_iter().for_each(|plan| core.plans.register(plan));
         let core = Arc::new(core);
+        control.spawn(watch(core.clone()));
         let root = control
             .spawn(grow(core.clone()))
             .await

@@ -1,11 +1,13 @@
 //! What a step's body sees of the engine.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use callsheet_engine::{ItemIndex, JobId, StepIndex, Timestamp, Token, idempotency_key};
+use callsheet_engine::{
+    ItemIndex, JobId, Plan, StartStep, StepIndex, Timestamp, Token, idempotency_key,
+};
 use callsheet_storage::{Artifact, ArtifactError, ArtifactStore};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -21,25 +23,69 @@ use crate::step::{StepError, StepResult};
 #[derive(Clone)]
 pub struct StepContext(pub(crate) Arc<Attempt>);
 
-/// Everything that belongs to one attempt and must be gone when it ends.
+/// Everything that belongs to one attempt and must be gone when it ends. What a quick step never
+/// asks for is made when it is asked for.
 pub(crate) struct Attempt {
     pub(crate) job: JobId,
+    plan: Arc<Plan>,
     pub(crate) step: StepIndex,
-    pub(crate) step_id: String,
     pub(crate) item: ItemIndex,
     pub(crate) number: u32,
     pub(crate) token: Token,
-    pub(crate) key: String,
     pub(crate) deadline: Instant,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) children: Children,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) runtime: Handle,
-    pub(crate) artifacts: Arc<ArtifactStore>,
-    pub(crate) work_dir: PathBuf,
-    pub(crate) made_work_dir: OnceLock<Result<(), String>>,
-    pub(crate) progress: broadcast::Sender<Progress>,
-    pub(crate) last_sign: AtomicI64,
+    pub(crate) shared: Arc<Shared>,
+    last_sign: AtomicI64,
+    ended: AtomicBool,
+    key: OnceLock<String>,
+    cancel: OnceLock<CancellationToken>,
+    children: OnceLock<Children>,
+    tasks: OnceLock<TaskTracker>,
+    work_dir: OnceLock<Result<PathBuf, String>>,
+}
+
+impl Attempt {
+    pub(crate) fn step_id(&self) -> &str {
+        &self.plan.step(self.step).id
+    }
+
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        self.cancel.get_or_init(CancellationToken::new)
+    }
+
+    pub(crate) fn children(&self) -> &Children {
+        self.children.get_or_init(|| Children::new(&self.shared.work_root))
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        self.tasks.get_or_init(TaskTracker::new)
+    }
+
+    /// The work directory, if the body has asked for one and got it.
+    pub(crate) fn made_work_dir(&self) -> Option<&Path> {
+        self.work_dir.get()?.as_deref().ok()
+    }
+
+    /// Whether the body leaves something behind that has to be seen off.
+    pub(crate) fn has_remains(&self) -> bool {
+        self.tasks.get().is_some_and(|tasks| !tasks.is_empty()) || self.made_work_dir().is_some()
+    }
+
+    /// Whether the body has come to its end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    fn make_work_dir(&self) -> Result<PathBuf, String> {
+        let of_job = self.shared.work_root.join(self.job.to_string());
+        let path = of_job.join(self.token.0.to_string());
+        let made = std::fs::create_dir_all(&path);
+        made.map_err(|error| format!("`{}`: {error}", path.display()))?;
+        Ok(path)
+    }
 }
 
 /// A note on how far an attempt has come. Not recorded: it is for those who watch.
@@ -62,34 +108,23 @@ pub struct Progress {
 }
 
 impl StepContext {
-    pub(crate) fn new(
-        job: JobId,
-        step_id: String,
-        place: (StepIndex, ItemIndex),
-        (number, token): (u32, Token),
-        time: Duration,
-        shared: Shared,
-    ) -> Self {
-        let (step, item) = place;
-        let work_dir = shared.work_root.join(job.to_string()).join(format!("{}", token.0));
+    pub(crate) fn new(job: JobId, plan: Arc<Plan>, start: &StartStep, shared: Arc<Shared>) -> Self {
         Self(Arc::new(Attempt {
-            key: idempotency_key(job, &step_id, item),
             job,
-            step,
-            step_id,
-            item,
-            number,
-            token,
-            deadline: Instant::now() + time,
-            cancel: CancellationToken::new(),
-            children: Children::new(&shared.work_root),
-            tasks: TaskTracker::new(),
-            runtime: shared.runtime,
-            artifacts: shared.artifacts,
-            work_dir,
-            made_work_dir: OnceLock::new(),
-            progress: shared.progress,
+            plan,
+            step: start.step,
+            item: start.item,
+            number: start.attempt,
+            token: start.token,
+            deadline: Instant::now() + Duration::from(start.timeout),
+            shared,
             last_sign: AtomicI64::new(clock::now().0),
+            ended: AtomicBool::new(false),
+            key: OnceLock::new(),
+            cancel: OnceLock::new(),
+            children: OnceLock::new(),
+            tasks: OnceLock::new(),
+            work_dir: OnceLock::new(),
         }))
     }
 
@@ -102,7 +137,7 @@ impl StepContext {
     /// The step's id in the workflow.
     #[must_use]
     pub fn step(&self) -> &str {
-        &self.0.step_id
+        self.0.step_id()
     }
 
     /// The item of a `for_each`; 0 for a step without one.
@@ -121,7 +156,8 @@ impl StepContext {
     /// a thing twice.
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
-        &self.0.key
+        let attempt = &self.0;
+        attempt.key.get_or_init(|| idempotency_key(attempt.job, attempt.step_id(), attempt.item))
     }
 
     /// When the attempt's time is up.
@@ -134,17 +170,17 @@ impl StepContext {
     /// dropped. Blocking work looks at it now and then.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
-        &self.0.cancel
+        self.0.cancel()
     }
 
     /// Tells those who watch how far the attempt has come, 0 to 100. Also a sign of life.
     pub fn progress(&self, percent: f64, message: impl Into<String>) {
         self.heartbeat();
         // Nobody may be watching; that is no error.
-        let _ = self.0.progress.send(Progress {
+        let _ = self.0.shared.progress.send(Progress {
             job: self.0.job,
             step: self.0.step,
-            step_id: self.0.step_id.clone(),
+            step_id: self.0.step_id().to_owned(),
             item: self.0.item,
             attempt: self.0.number,
             percent: percent.clamp(0.0, 100.0),
@@ -169,16 +205,11 @@ impl StepContext {
     /// # Errors
     /// `step.work_dir` when it cannot be made.
     pub fn work_dir(&self) -> StepResult<&Path> {
-        let made = self.0.made_work_dir.get_or_init(|| {
-            std::fs::create_dir_all(&self.0.work_dir).map_err(|error| error.to_string())
-        });
-        match made {
-            Ok(()) => Ok(&self.0.work_dir),
-            Err(error) => Err(StepError::retryable(
-                "step.work_dir",
-                format!("cannot make the work directory `{}`: {error}", self.0.work_dir.display()),
-            )),
-        }
+        let attempt = &self.0;
+        attempt.work_dir.get_or_init(|| attempt.make_work_dir()).as_deref().map_err(|error| {
+            let said = format!("cannot make the work directory {error}");
+            StepError::retryable("step.work_dir", said)
+        })
     }
 
     /// Runs blocking work on a thread of its own, away from the async threads. The attempt is not
@@ -190,7 +221,7 @@ impl StepContext {
         &self,
         work: impl FnOnce() -> StepResult<T> + Send + 'static,
     ) -> StepResult<T> {
-        match self.0.tasks.spawn_blocking_on(work, &self.0.runtime).await {
+        match self.0.tasks().spawn_blocking_on(work, &self.0.shared.runtime).await {
             Ok(result) => result,
             Err(error) => Err(StepError::retryable("step.panic", error.to_string())),
         }
@@ -207,7 +238,7 @@ impl StepContext {
         media_type: impl Into<String>,
     ) -> StepResult<Artifact> {
         let (file, name, media_type) = (file.into(), name.into(), media_type.into());
-        let store = self.0.artifacts.clone();
+        let store = self.0.shared.artifacts.clone();
         self.blocking(move || {
             let (artifact, size) = store.put_file(&file).map_err(artifact_fault)?;
             Ok(Artifact { artifact, name, media_type, size })
@@ -226,7 +257,7 @@ impl StepContext {
         media_type: impl Into<String>,
     ) -> StepResult<Artifact> {
         let (bytes, name, media_type) = (bytes.into(), name.into(), media_type.into());
-        let store = self.0.artifacts.clone();
+        let store = self.0.shared.artifacts.clone();
         self.blocking(move || {
             let artifact = store.put_bytes(&bytes).map_err(artifact_fault)?;
             let size = bytes.len() as u64;
@@ -240,7 +271,7 @@ impl StepContext {
     /// # Errors
     /// `artifact.*` when it is missing or damaged.
     pub async fn open(&self, artifact: &Artifact) -> StepResult<PathBuf> {
-        let (store, digest) = (self.0.artifacts.clone(), artifact.artifact);
+        let (store, digest) = (self.0.shared.artifacts.clone(), artifact.artifact);
         self.blocking(move || store.verify(&digest).map_err(artifact_fault)).await
     }
 
@@ -254,13 +285,13 @@ impl StepContext {
     /// group of its own, death with the engine. After it is spawned hand it to
     /// [`adopt`](Self::adopt) at once.
     pub fn prepare(&self, command: &mut std::process::Command) {
-        self.0.children.prepare(command);
+        self.0.children().prepare(command);
     }
 
     /// Makes a spawned process group part of the attempt: when the attempt is stopped it gets TERM
     /// and, after a grace, KILL. Whoever spawned it waits for it and then drops the guard.
     pub fn adopt(&self, pid: u32) -> Adopted {
-        self.0.children.adopt(pid)
+        self.0.children().adopt(pid)
     }
 }
 
@@ -283,7 +314,6 @@ fn artifact_fault(error: ArtifactError) -> StepError {
 }
 
 /// What all attempts of an engine share.
-#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     pub(crate) artifacts: Arc<ArtifactStore>,

@@ -15,14 +15,15 @@ use crate::mailbox::{Gone, Mailbox, Roster};
 use crate::plans::Plans;
 use crate::stats::Counters;
 use crate::step::AnyStep;
-use crate::tree::JobsMsg;
+use crate::tree::{JobsMsg, Nursery};
+use crate::waiters::Waiters;
 
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) steps: HashMap<String, Arc<dyn AnyStep>>,
     pub(crate) catalog: Catalog,
     pub(crate) plans: Plans,
-    pub(crate) shared: Shared,
+    pub(crate) shared: Arc<Shared>,
     /// The actors' own runtime; bodies run on `shared.runtime`.
     pub(crate) control: Handle,
     pub(crate) bodies: Arc<Semaphore>,
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) max_active_jobs: usize,
     pub(crate) counters: Counters,
     pub(crate) roster: Roster,
+    pub(crate) nursery: Nursery,
+    pub(crate) waiters: Waiters,
     /// How many jobs have an actor.
     pub(crate) active: watch::Sender<usize>,
     /// Why the engine has died, once it has.
@@ -55,13 +58,15 @@ impl Core {
             store,
             steps,
             catalog,
-            shared,
+            shared: Arc::new(shared),
             control,
             plans: Plans::default(),
             bodies: Arc::new(Semaphore::new(crate::limits::MAX_RUNNING_BODIES_COUNT)),
             max_active_jobs,
             counters: Counters::default(),
             roster: Roster::default(),
+            nursery: Nursery::default(),
+            waiters: Waiters::default(),
             active: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             draining: AtomicBool::new(false),
@@ -97,6 +102,7 @@ impl Core {
     /// Tells whoever waits for the engine's end that it has come. The first reason stays.
     pub(crate) fn fail(&self, reason: EngineError) {
         tracing::error!(error = %reason, "the engine has failed");
+        self.waiters.close();
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
             failed.get_or_insert(reason);

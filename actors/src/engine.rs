@@ -321,6 +321,7 @@ impl Engine {
         self.wait_until_idle(RELEASE_GRACE).await;
         self.core().set_jobs(None);
         self.0.root.kill();
+        self.core().waiters.close();
         if let Err(error) = self.core().store.close().await {
             tracing::warn!(%error, "the store did not close in order");
         }

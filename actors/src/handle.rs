@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::tree::{CancelAnswer, JobMsg, JobsMsg};
+use crate::waiters::Closed;
 
 /// Times that a cancel is handed to an actor that ends before it answers.
 const CANCEL_TRIES_COUNT: u32 = 100;
@@ -74,12 +75,15 @@ impl JobHandle {
     /// # Errors
     /// As [`view`](Self::view).
     pub async fn wait(&self) -> Result<JobView, EngineError> {
-        // Subscribed before the first look, so that no end falls between the two.
-        let mut notices = self.engine.core().store.subscribe();
-        while !self.head().await?.status.has_ended() {
-            next_notice(&mut notices, self.id).await?;
+        // Registered before the look, so that no end falls between the two.
+        let mut end = self.engine.core().waiters.wait(self.id);
+        if self.head().await?.status.has_ended() {
+            return self.view().await;
         }
-        self.view().await
+        match end.ended().await {
+            Ok(view) => Ok(view),
+            Err(Closed) => Err(self.engine.health().err().unwrap_or(EngineError::ShuttingDown)),
+        }
     }
 
     /// Waits until the job has ended or the time is up, whichever is first.

@@ -25,6 +25,7 @@ mod step;
 #[path = "../tests/it/faulty.rs"]
 mod testing;
 mod tree;
+mod waiters;
 
 pub use builder::EngineBuilder;
 pub use context::{Progress, StepContext};

@@ -52,6 +52,18 @@ pub const ROOM_RETRY_MS: u64 = 1_000;
 /// Progress notes that a slow subscriber may be behind before it misses some.
 pub const PROGRESS_BACKLOG_COUNT: usize = 1_024;
 
+/// Age at which a body that still runs gets an actor of its own. Quicker ones do without: starting
+/// an actor takes longer than they do.
+pub const PROMOTE_AFTER_MS: u64 = 10;
+
+/// Bytes of events that make one record: what a store keeps in one piece is 4 KiB, envelope and
+/// all. A single turn may be larger.
+pub const RECORD_TARGET_BYTES: usize = 3 * 1024;
+
+/// Bytes of events that a job may have decided and not yet on disk while pure steps run ahead.
+/// Beyond it they wait for the disk, so that a crash repeats little and memory stays bounded.
+pub const MAX_AHEAD_BYTES: usize = 64 * 1024;
+
 /// Time that an orderly shutdown gives running attempts unless told otherwise.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 

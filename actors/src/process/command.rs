@@ -118,10 +118,10 @@ impl Command {
     /// started, `process.exit` when it ends with another status than 0 (with program, arguments,
     /// status and the tails of its output), `process.output` when it prints too much.
     pub async fn run(mut self) -> StepResult<Finished> {
-        self.context.0.children.prepare(&mut self.inner);
+        self.context.0.children().prepare(&mut self.inner);
         let shown = shown(&self.program, &self.arguments);
-        let tasks = self.context.0.tasks.clone();
-        let runtime = self.context.0.runtime.clone();
+        let tasks = self.context.0.tasks().clone();
+        let runtime = self.context.0.shared.runtime.clone();
         // The child has a task of its own: when the body's future is dropped, the task stays until
         // the child is reaped. It runs on a worker thread, which lives as long as the engine.
         let owner = tasks.spawn_on(self.own(), &runtime);

@@ -1,13 +1,14 @@
 //! An attempt's actor: owns the body and its child processes, and sees to it that all of it is gone
 //! before the attempt is called ended.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callsheet_engine::{Failure, JobId, Millis, Outcome, StartStep};
+use callsheet_engine::{Failure, JobId, Millis, Outcome, Plan, StartStep};
 use fail::fail_point;
-use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::task::JoinHandle;
 
 use super::job::JobMsg;
@@ -38,32 +39,79 @@ pub(crate) enum End {
     Released,
 }
 
-/// Starts the actor of an attempt, and with it the body.
-pub(crate) fn start(
+/// An attempt under way.
+pub(super) enum Running {
+    /// Its body alone, begun a moment ago.
+    Young(Young),
+    /// A body that is old enough for an actor of its own.
+    Grown(Mailbox<AttemptMsg>),
+}
+
+/// A body without an actor.
+pub(super) struct Young {
+    context: StepContext,
+    timeout: Millis,
+    task: JoinHandle<()>,
+    remains: Remains,
+}
+
+/// Begins an attempt: its body runs when this returns, or soon after.
+pub(super) fn begin(
     core: &Arc<Core>,
-    job: JobId,
     owner: &Mailbox<JobMsg>,
-    step_id: String,
+    (job, plan): (JobId, &Arc<Plan>),
     start: StartStep,
-) -> Result<Mailbox<AttemptMsg>, Failure> {
+) -> Result<Running, Failure> {
     let step = core.steps.get(&start.uses).cloned().ok_or_else(|| unknown_kind(&start.uses))?;
-    let name = format!("{job}/{step_id}/{}#{}", start.item.0, start.attempt);
-    let enrolled = core.roster.enroll("attempt", name);
-    let context = StepContext::new(
-        job,
-        step_id,
-        (start.step, start.item),
-        (start.attempt, start.token),
-        start.timeout.into(),
-        core.shared.clone(),
-    );
-    let record = enrolled.record.clone();
-    let arguments =
-        Arguments { core: core.clone(), enrolled, owner: owner.clone(), step, context, start };
-    let supervisor = owner.actor.get_cell();
-    let (actor, _) = ActorRuntime::spawn_linked_instant(None, Attempt, arguments, supervisor)
-        .map_err(|error| Failure::retryable("step.actor", error.to_string()))?;
-    Ok(Mailbox { actor, record })
+    let context = StepContext::new(job, plan.clone(), &start, core.shared.clone());
+    let body = run(core.clone(), step, start.input, context.clone(), owner.clone());
+    let task = core.shared.runtime.spawn(body);
+    let remains = Remains::new(core.clone(), context.clone(), task.abort_handle());
+    core.nursery.add(context.clone(), owner.clone());
+    Ok(Running::Young(Young { context, timeout: start.timeout, task, remains }))
+}
+
+impl Running {
+    /// Whether the body was all there was of the attempt.
+    pub(super) fn is_bare(&self) -> bool {
+        matches!(self, Self::Young(young) if !young.context.0.has_remains())
+    }
+
+    /// The attempt is over, nothing of it is left.
+    pub(super) fn is_gone(self) {
+        if let Self::Young(young) = self {
+            young.remains.gone();
+        }
+    }
+
+    pub(super) fn is_actor(&self, id: ActorId) -> bool {
+        matches!(self, Self::Grown(mailbox) if mailbox.actor.get_id() == id)
+    }
+
+    /// The same with an actor of its own.
+    pub(super) fn grown(self, core: &Arc<Core>, owner: &Mailbox<JobMsg>) -> Result<Self, Failure> {
+        let young = match self {
+            Self::Young(young) => young,
+            Self::Grown(mailbox) => return Ok(Self::Grown(mailbox)),
+        };
+        let attempt = &young.context.0;
+        let item = attempt.item.0;
+        let name = format!("{}/{}/{item}#{}", attempt.job, attempt.step_id(), attempt.number);
+        let enrolled = core.roster.enroll("attempt", name);
+        let record = enrolled.record.clone();
+        let arguments = Arguments { core: core.clone(), enrolled, owner: owner.clone(), young };
+        let supervisor = owner.actor.get_cell();
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, Attempt, arguments, supervisor)
+            .map_err(|error| Failure::retryable("step.actor", error.to_string()))?;
+        Ok(Self::Grown(Mailbox { actor, record }))
+    }
+
+    /// Tells the attempt's actor. One that has just ended has sent its word.
+    pub(super) fn tell(&self, message: AttemptMsg) {
+        if let Self::Grown(mailbox) = self {
+            drop(mailbox.send(message));
+        }
+    }
 }
 
 fn unknown_kind(uses: &str) -> Failure {
@@ -77,9 +125,7 @@ struct Arguments {
     core: Arc<Core>,
     enrolled: Enrolled,
     owner: Mailbox<JobMsg>,
-    step: Arc<dyn AnyStep>,
-    context: StepContext,
-    start: StartStep,
+    young: Young,
 }
 
 struct Body {
@@ -105,14 +151,12 @@ impl Actor for Attempt {
         myself: ActorRef<AttemptMsg>,
         arguments: Arguments,
     ) -> Result<Body, ActorProcessingErr> {
-        let Arguments { core, enrolled, owner, step, context, start } = arguments;
+        let Arguments { core, enrolled, owner, young } = arguments;
+        let Young { context, timeout, task, remains } = young;
         let mailbox = Mailbox { actor: myself, record: enrolled.record.clone() };
-        let body = run(core.clone(), step, start.input, context.clone(), mailbox.clone());
-        let task = core.shared.runtime.spawn(body);
-        let remains = Remains::new(core.clone(), context.clone(), task.abort_handle());
-        let timeout = start.timeout;
+        let deadline = context.0.deadline;
         let timer = tokio::spawn(async move {
-            tokio::time::sleep(timeout.into()).await;
+            tokio::time::sleep_until(deadline.into()).await;
             // The attempt may have ended meanwhile.
             let _ = mailbox.send(AttemptMsg::TimedOut);
         });
@@ -164,7 +208,7 @@ impl Body {
         self.timer.abort();
         let Some(task) = self.task.take() else { return };
         let attempt = &self.context.0;
-        if by_itself && attempt.tasks.is_empty() && attempt.made_work_dir.get().is_none() {
+        if by_itself && !attempt.has_remains() {
             return self.report(&myself);
         }
         let mailbox = Mailbox { actor: myself, record: self.enrolled.record.clone() };
@@ -195,43 +239,41 @@ async fn run(
     step: Arc<dyn AnyStep>,
     input: serde_json::Value,
     context: StepContext,
-    mailbox: Mailbox<AttemptMsg>,
+    owner: Mailbox<JobMsg>,
 ) {
     // The semaphore is never closed; without a permit the body would still be right to run.
-    let _permit = core.bodies.clone().acquire_owned().await.ok();
-    let result = step.run(input, context).await;
-    // The attempt's actor is gone only if the attempt was stopped.
-    let _ = mailbox.send(AttemptMsg::BodyEnded(result));
+    let _permit = core.bodies.acquire().await.ok();
+    let result = step.run(input, context.clone()).await;
+    context.0.end();
+    // The job's actor is gone only if the attempt was stopped.
+    let _ = owner.send(JobMsg::BodyEnded(context.0.token, result));
 }
 
 /// Ends the body's future, its child processes and its blocking work, and removes its files. What
 /// does not return in time is abandoned: its fence token is stale, so nothing of it is recorded.
 async fn see_off(core: &Core, context: &StepContext, task: JoinHandle<()>) {
     let attempt = &context.0;
-    attempt.cancel.cancel();
+    attempt.cancel().cancel();
     task.abort();
-    attempt.tasks.close();
+    attempt.tasks().close();
     let patience = Duration::from_millis(TERM_GRACE_MS + ABANDON_AFTER_MS);
     let all_gone = async {
         let _ = task.await; // An error here only says that it was aborted.
-        attempt.tasks.wait().await;
+        attempt.tasks().wait().await;
     };
     let (_, waited) =
-        tokio::join!(attempt.children.stop(), tokio::time::timeout(patience, all_gone));
+        tokio::join!(attempt.children().stop(), tokio::time::timeout(patience, all_gone));
     if waited.is_err() {
-        attempt.children.kill();
+        attempt.children().kill();
         core.counters.attempts_abandoned.up();
-        tracing::warn!(job = %attempt.job, step = attempt.step_id,
+        tracing::warn!(job = %attempt.job, step = attempt.step_id(),
             "a stopped step did not return; it is abandoned");
     }
     remove_work_dir(context).await;
 }
 
 async fn remove_work_dir(context: &StepContext) {
-    if context.0.made_work_dir.get().is_none() {
-        return;
-    }
-    let work_dir = context.0.work_dir.clone();
+    let Some(work_dir) = context.0.made_work_dir().map(Path::to_owned) else { return };
     let removed = tokio::task::spawn_blocking(move || {
         let removed = std::fs::remove_dir_all(&work_dir);
         if let Some(of_job) = work_dir.parent() {
@@ -277,8 +319,8 @@ impl Drop for RemainsInner {
             return;
         }
         self.body.abort();
-        self.context.0.cancel.cancel();
-        self.context.0.children.kill();
+        self.context.0.cancel().cancel();
+        self.context.0.children().kill();
         self.core.counters.attempts_open.down();
         let context = self.context.clone();
         self.core.control.spawn(async move { remove_work_dir(&context).await });

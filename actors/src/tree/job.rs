@@ -1,35 +1,50 @@
 //! A job's actor: owns the job under its epoch; decides, commits, then acts.
 //!
-//! A handler awaits nothing but its commit. Whatever goes wrong here is mended by starting again
-//! from the journal.
+//! A handler awaits no commit: its record is written by a task that sends word, and what is decided
+//! meanwhile gathers for the next record; see [`ledger`](super::ledger). What rests on a record is
+//! done when that is durable. Only the bodies of pure steps begin before: nothing of them can be
+//! seen outside, and a crash at worst repeats them.
+//!
+//! Whatever goes wrong here is mended by starting again from the journal.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use callsheet_engine::definition::Effect;
 use callsheet_engine::{
-    Action, Ending, Failure, Input, JobId, JobState, Outcome, Phase, StartStep, Timestamp, Token,
-    decide, fold,
+    Action, Ending, Failure, Input, JobId, JobState, Outcome, Phase, Timestamp, Token, decide, fold,
 };
 use callsheet_storage::{Commit, JobHead, JobStatus, StoreError};
 use fail::fail_point;
+use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::JobsMsg;
-use super::attempt::{self, AttemptMsg, End};
+use super::attempt::{self, AttemptMsg, End, Running};
+use super::ledger::{Landed, Ledger, Reply, Turn};
 use crate::clock;
 use crate::core::Core;
+use crate::handle::JobView;
 use crate::limits::{PASSIVATE_AFTER_MS, ROOM_RETRY_MS};
 use crate::mailbox::{Enrolled, Mailbox};
+use crate::step::BodyResult;
 
 /// What wakes a job.
 pub(crate) enum JobMsg {
     /// Take the job over: the first message of every actor.
     Load,
-    /// An attempt came to its end.
+    /// A record is durable, or will never be, or the task that wrote it died.
+    Committed(Result<Result<(), StoreError>, Died>),
+    /// The body of an attempt came to its end.
+    BodyEnded(Token, BodyResult),
+    /// An attempt came to its end, and nothing of it is left.
     StepEnded(Token, Outcome),
+    /// A body has run for so long that it needs an actor.
+    ComeOfAge(Token),
     /// A wait may be over.
     TimerFired,
     /// Somebody wants the job to stop, and to be told when that is durable.
@@ -39,6 +54,10 @@ pub(crate) enum JobMsg {
     /// The process stops now: give every attempt back.
     Release,
 }
+
+/// A task panicked; its message has been logged.
+#[derive(Debug)]
+pub(crate) struct Died;
 
 /// What became of a wish to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +96,11 @@ struct Owned {
     head: JobHead,
     epoch: u64,
     sequence: u64,
-    attempts: HashMap<Token, Mailbox<AttemptMsg>>,
+    ledger: Ledger,
+    /// Nothing of the job was ever interrupted, so its pure steps may run ahead of the disk. One
+    /// that kills the process is thereby counted from the second time on, and found out.
+    fresh: bool,
+    attempts: BTreeMap<Token, Running>,
     timer: Option<(Timestamp, AbortHandle)>,
     draining: bool,
 }
@@ -117,7 +140,7 @@ impl Actor for Job {
         if let SupervisionEvent::ActorFailed(who, error) = event
             && let Some(owned) = &life.owned
             && let Some((token, _)) =
-                owned.attempts.iter().find(|(_, mailbox)| mailbox.actor.get_id() == who.get_id())
+                owned.attempts.iter().find(|(_, attempt)| attempt.is_actor(who.get_id()))
         {
             let failure = Failure::retryable("step.actor", format!("its actor died: {error}"));
             let mailbox = Mailbox { actor: myself, record: life.enrolled.record.clone() };
@@ -134,24 +157,23 @@ impl Life {
         message: JobMsg,
     ) -> Result<(), StoreError> {
         match message {
-            JobMsg::Load => self.load(mailbox).await,
-            JobMsg::StepEnded(token, outcome) => {
-                self.count_end(token, &outcome);
-                self.turn(mailbox, Input::StepEnded { token, outcome }).await
+            JobMsg::Load => return self.load(mailbox).await,
+            JobMsg::Committed(result) => {
+                result.expect("a task that dies with a record takes the actor with it")?;
+                self.land(mailbox);
             }
-            JobMsg::TimerFired => self.turn(mailbox, Input::TimerFired).await,
-            JobMsg::Cancel(reason, reply) => self.cancel(mailbox, reason, reply).await,
-            JobMsg::Drain => {
-                self.owned.iter_mut().for_each(|owned| owned.draining = true);
-                self.turn(mailbox, Input::Drain).await
-            }
+            JobMsg::BodyEnded(token, result) => self.body_ended(mailbox, token, result),
+            JobMsg::StepEnded(token, outcome) => self.step_ended(mailbox, token, outcome),
+            JobMsg::ComeOfAge(token) => self.grow(mailbox, token),
+            JobMsg::TimerFired => self.turn(mailbox, Input::TimerFired, None),
+            JobMsg::Cancel(reason, reply) => self.cancel(mailbox, reason, reply),
+            JobMsg::Drain => self.drain(mailbox),
             JobMsg::Release => {
-                self.owned.iter_mut().for_each(|owned| owned.draining = true);
-                self.turn(mailbox, Input::Drain).await?;
-                self.owned.iter().for_each(Owned::release);
-                Ok(())
+                self.drain(mailbox);
+                self.stop_all(mailbox, End::Released);
             }
         }
+        Ok(())
     }
 
     /// Takes the job over and goes on from its last record.
@@ -166,7 +188,9 @@ impl Life {
             head: claim.head,
             epoch: claim.epoch,
             sequence: claim.records.len() as u64,
-            attempts: HashMap::new(),
+            ledger: Ledger::default(),
+            fresh: claim.records.len() == 1 && self.mode == Mode::Run,
+            attempts: BTreeMap::new(),
             timer: None,
             draining: false,
         });
@@ -174,88 +198,182 @@ impl Life {
             Mode::Run => Input::Resume,
             Mode::Quarantine => Input::Quarantine { failure: poisoned() },
         };
-        self.turn(mailbox, input).await
+        self.turn(mailbox, input, None);
+        self.note_end();
+        Ok(())
     }
 
-    async fn cancel(
+    fn cancel(
         &mut self,
         mailbox: &Mailbox<JobMsg>,
         reason: Option<String>,
         reply: oneshot::Sender<CancelAnswer>,
-    ) -> Result<(), StoreError> {
-        let Some(owned) = &self.owned else { return Ok(()) };
+    ) {
+        let Some(owned) = &self.owned else { return };
         let answer = match &owned.state.phase {
             Phase::Ended { .. } => CancelAnswer::AlreadyEnded(owned.head.status),
             Phase::Stopping(callsheet_engine::StopCause::Cancel) => CancelAnswer::AlreadyStopping,
             _ => CancelAnswer::Accepted,
         };
-        self.turn(mailbox, Input::Cancel { reason }).await?;
-        fail_point!("actors.answer.before");
-        // The asker may have gone away; the cancel stands all the same.
-        let _ = reply.send(answer);
-        fail_point!("actors.answer.after");
-        Ok(())
+        self.turn(mailbox, Input::Cancel { reason }, Some((reply, answer)));
     }
 
-    /// Decide, commit, act: in that order, always.
-    async fn turn(&mut self, mailbox: &Mailbox<JobMsg>, input: Input) -> Result<(), StoreError> {
-        let Some(owned) = &mut self.owned else { return Ok(()) };
+    fn drain(&mut self, mailbox: &Mailbox<JobMsg>) {
+        self.owned.iter_mut().for_each(|owned| owned.draining = true);
+        self.turn(mailbox, Input::Drain, None);
+    }
+
+    /// Decide, commit, act: in that order, always. What may go ahead of the commit is said at
+    /// [`Owned::goes_ahead`].
+    fn turn(&mut self, mailbox: &Mailbox<JobMsg>, input: Input, reply: Option<Reply>) {
+        let Some(owned) = &mut self.owned else { return };
         let decision = decide(&mut owned.state, input, clock::now());
-        if !decision.events.is_empty() {
-            let head = owned.next_head();
-            let commit = Commit {
-                job: self.id,
-                epoch: owned.epoch,
-                sequence: owned.sequence,
-                events: decision.events,
-                head: head.clone(),
-            };
-            fail_point!("actors.commit.before");
-            commit_when_there_is_room(&self.core, commit).await?;
-            fail_point!("actors.commit.after");
-            self.core.counters.commits.up();
-            owned.sequence += 1;
-            if let Some(head) = head {
-                owned.head = head;
-                self.core.count_ending(&owned.state);
-            }
+        let head = (!decision.events.is_empty()).then(|| owned.next_head()).flatten();
+        if let Some(head) = &head {
+            owned.head = head.clone();
         }
-        for action in decision.actions {
-            fail_point!("actors.deed.before");
-            self.act(mailbox, action);
-            fail_point!("actors.deed.after");
+        let core = &self.core;
+        let (ahead, deeds): (Vec<_>, Vec<_>) =
+            decision.actions.into_iter().partition(|deed| owned.goes_ahead(core, deed));
+        let replies = reply.into_iter().collect();
+        let landed = owned.ledger.note(Turn { events: decision.events, head, deeds, replies });
+        self.commit_next(mailbox);
+        ahead.into_iter().for_each(|deed| self.act(mailbox, deed));
+        self.settle(mailbox, landed);
+    }
+
+    /// Hands the next record to the store, if one is due.
+    fn commit_next(&mut self, mailbox: &Mailbox<JobMsg>) {
+        let Some(owned) = &mut self.owned else { return };
+        let Some((events, head)) = owned.ledger.take_off() else { return };
+        let (job, epoch, sequence) = (self.id, owned.epoch, owned.sequence);
+        owned.sequence += 1;
+        let commit = Commit { job, epoch, sequence, events, head };
+        let (core, mailbox) = (self.core.clone(), mailbox.clone());
+        tokio::spawn(async move {
+            let written = AssertUnwindSafe(commit_when_there_is_room(&core, commit));
+            let result = written.catch_unwind().await.map_err(|_| Died);
+            // The actor may have died meanwhile; its follower reads the journal.
+            let _ = mailbox.send(JobMsg::Committed(result));
+        });
+    }
+
+    /// A record is durable: does and says what rests on it.
+    fn land(&mut self, mailbox: &Mailbox<JobMsg>) {
+        let Some(owned) = &mut self.owned else { return };
+        self.core.counters.commits.up();
+        let landed = owned.ledger.land();
+        if landed.head.as_ref().is_some_and(|head| head.status.has_ended()) {
+            self.core.count_ending(&owned.state);
         }
-        Ok(())
+        self.commit_next(mailbox);
+        self.settle(mailbox, landed);
+        self.note_end();
+    }
+
+    fn settle(&mut self, mailbox: &Mailbox<JobMsg>, landed: Landed) {
+        for deed in landed.deeds {
+            self.act(mailbox, deed);
+        }
+        for (reply, answer) in landed.replies {
+            fail_point!("actors.answer.before");
+            // The asker may have gone away; the cancel stands all the same.
+            let _ = reply.send(answer);
+            fail_point!("actors.answer.after");
+        }
+    }
+
+    /// Tells those who wait for the job's end, once that is durable.
+    fn note_end(&self) {
+        if let Some(owned) = &self.owned
+            && owned.state.has_ended()
+            && owned.ledger.is_settled()
+        {
+            self.core.waiters.ended(self.id, || JobView {
+                head: owned.head.clone(),
+                state: owned.state.clone(),
+                records: owned.sequence,
+            });
+        }
     }
 
     fn act(&mut self, mailbox: &Mailbox<JobMsg>, action: Action) {
         let Some(owned) = &mut self.owned else { return };
+        fail_point!("actors.deed.before");
         match action {
             Action::StartStep(start) => {
                 self.core.counters.attempts_started.up();
                 self.core.counters.attempts_open.up();
-                let (token, step_id) = (start.token, owned.step_id(&start));
-                match attempt::start(&self.core, self.id, mailbox, step_id, start) {
-                    Ok(attempt) => {
-                        owned.attempts.insert(token, attempt);
-                    }
+                let token = start.token;
+                let job = (self.id, &owned.state.plan);
+                match attempt::begin(&self.core, mailbox, job, start) {
+                    Ok(attempt) => drop(owned.attempts.insert(token, attempt)),
                     Err(failure) => {
                         let ended = JobMsg::StepEnded(token, Outcome::Failed(failure));
                         let _ = mailbox.send(ended);
                     }
                 }
             }
-            Action::StopStep(token) => match owned.attempts.get(&token) {
-                // One that has just ended has sent its word; it is on its way.
-                Some(attempt) => drop(attempt.send(AttemptMsg::Stop(End::Stopped))),
-                None => drop(mailbox.send(JobMsg::StepEnded(token, Outcome::Stopped))),
-            },
+            Action::StopStep(token) => self.stop(mailbox, token, End::Stopped),
         }
+        fail_point!("actors.deed.after");
+    }
+
+    fn stop(&mut self, mailbox: &Mailbox<JobMsg>, token: Token, end: End) {
+        self.grow(mailbox, token);
+        let attempt = self.owned.as_ref().and_then(|owned| owned.attempts.get(&token));
+        match attempt {
+            Some(attempt) => attempt.tell(AttemptMsg::Stop(end)),
+            // It has just ended, or was never begun.
+            None => drop(mailbox.send(JobMsg::StepEnded(token, Outcome::Stopped))),
+        }
+    }
+
+    fn stop_all(&mut self, mailbox: &Mailbox<JobMsg>, end: End) {
+        let Some(owned) = &self.owned else { return };
+        let tokens: Vec<_> = owned.attempts.keys().copied().collect();
+        tokens.into_iter().for_each(|token| self.stop(mailbox, token, end));
+    }
+
+    /// Gives an attempt an actor of its own, unless it has one.
+    fn grow(&mut self, mailbox: &Mailbox<JobMsg>, token: Token) {
+        let Some(owned) = &mut self.owned else { return };
+        let Some(attempt) = owned.attempts.remove(&token) else { return };
+        match attempt.grown(&self.core, mailbox) {
+            Ok(attempt) => drop(owned.attempts.insert(token, attempt)),
+            Err(failure) => {
+                drop(mailbox.send(JobMsg::StepEnded(token, Outcome::Failed(failure))));
+            }
+        }
+    }
+
+    fn body_ended(&mut self, mailbox: &Mailbox<JobMsg>, token: Token, result: BodyResult) {
+        let Some(owned) = &mut self.owned else { return };
+        // One that is not known was stopped, and has told its end.
+        let Some(attempt) = owned.attempts.get(&token) else { return };
+        if attempt.is_bare() {
+            let outcome = match result {
+                Ok(output) => Outcome::Succeeded(output),
+                Err(failure) => Outcome::Failed(failure),
+            };
+            return self.step_ended(mailbox, token, outcome);
+        }
+        self.grow(mailbox, token);
+        if let Some(attempt) = self.owned.as_ref().and_then(|owned| owned.attempts.get(&token)) {
+            attempt.tell(AttemptMsg::BodyEnded(result));
+        }
+    }
+
+    fn step_ended(&mut self, mailbox: &Mailbox<JobMsg>, token: Token, outcome: Outcome) {
+        self.count_end(token, &outcome);
+        self.turn(mailbox, Input::StepEnded { token, outcome }, None);
     }
 
     fn count_end(&mut self, token: Token, outcome: &Outcome) {
         let known = self.owned.as_mut().is_some_and(|owned| {
-            let started = owned.attempts.remove(&token).is_some();
+            let attempt = owned.attempts.remove(&token);
+            let started = attempt.is_some();
+            attempt.into_iter().for_each(Running::is_gone);
             started || owned.state.open_attempt(token).is_some()
         });
         if !known {
@@ -273,6 +391,9 @@ impl Life {
     /// Sets the timer of the next wait, or asks to be let go when there is nothing to do for long.
     fn rest(&mut self, mailbox: &Mailbox<JobMsg>, handled: u64) -> Result<(), ActorProcessingErr> {
         let Some(owned) = &mut self.owned else { return Ok(()) };
+        if !owned.ledger.is_settled() {
+            return Ok(());
+        }
         let over = owned.state.has_ended() || (owned.draining && owned.attempts.is_empty());
         let sleeps = match owned.head.status {
             JobStatus::Sleeping { until } if owned.state.only_waits() => Some(until),
@@ -294,8 +415,15 @@ impl Life {
 }
 
 impl Owned {
-    fn step_id(&self, start: &StartStep) -> String {
-        self.state.plan.step(start.step).id.clone()
+    /// Whether a deed may be done before what it rests on is durable: a pure body, of which nothing
+    /// can be seen outside before its result is, in a job that was never interrupted.
+    fn goes_ahead(&self, core: &Core, deed: &Action) -> bool {
+        match deed {
+            Action::StartStep(start) if self.fresh && self.ledger.may_run_ahead() => {
+                core.catalog.get(&start.uses).is_some_and(|kind| kind.effect == Effect::Pure)
+            }
+            Action::StartStep(_) | Action::StopStep(_) => false,
+        }
     }
 
     /// The head after the turn, if its status changed.
@@ -307,13 +435,6 @@ impl Owned {
             changed_at: now,
             ..self.head.clone()
         })
-    }
-
-    fn release(&self) {
-        for attempt in self.attempts.values() {
-            // One that has just ended has sent its word.
-            let _ = attempt.send(AttemptMsg::Stop(End::Released));
-        }
     }
 
     /// Sets one timer, for the soonest wait.
@@ -367,13 +488,17 @@ fn status_of(state: &JobState, now: Timestamp) -> JobStatus {
 
 /// Commits; while the disk is full the job is parked here, and nothing that it has done is lost.
 async fn commit_when_there_is_room(core: &Core, commit: Commit) -> Result<(), StoreError> {
+    fail_point!("actors.commit.before");
     loop {
         match core.store.commit(commit.clone()).await {
             Err(StoreError::Full) => {
                 tracing::warn!(job = %commit.job, "the disk is full; the job is parked");
                 tokio::time::sleep(Duration::from_millis(ROOM_RETRY_MS)).await;
             }
-            other => return other,
+            other => {
+                fail_point!("actors.commit.after");
+                return other;
+            }
         }
     }
 }

@@ -12,10 +12,13 @@ mod attempt;
 mod backlog;
 mod job;
 mod jobs;
+mod ledger;
+mod nursery;
 mod root;
 mod scheduler;
 
 pub use job::CancelAnswer;
 pub(crate) use job::JobMsg;
 pub(crate) use jobs::JobsMsg;
+pub(crate) use nursery::{Nursery, watch};
 pub(crate) use root::{Root, RootMsg};
