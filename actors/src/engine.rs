@@ -268,8 +268,8 @@ impl Engine {
         self.core().health()
     }
 
-    /// Resolves when the store or the root of the actors has died. The process should then end with a failure: the next start
-    /// goes on from what is on the disk.
+    /// Resolves when the store or the root of the actors has died. The process should then end with
+    /// a failure: the next start goes on from what is on the disk.
     pub async fn failed(&self) -> EngineError {
         let mut failed = self.core().failed.subscribe();
         loop {
