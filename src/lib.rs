@@ -82,7 +82,7 @@ pub use callsheet_engine::{
 };
 pub use callsheet_storage::{
     Artifact, ArtifactError, ArtifactStore, Digest, JobHead, JobStatus, ListQuery, Page, Record,
-    SledStore, Store, StoreError,
+    SledStore, Store, StoreError, StoreStats,
 };
 
 // --- optional parts ------------------------------------------------------------------------------

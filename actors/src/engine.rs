@@ -294,7 +294,7 @@ impl Engine {
     /// Figures since the engine was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core().counters.read()
+        self.core().counters.read(self.core().store.stats())
     }
 
     /// All actors of the engine, oldest first.

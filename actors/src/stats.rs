@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use callsheet_storage::StoreStats;
+
 /// Figures since the engine was opened, for a metrics page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -29,6 +31,8 @@ pub struct Stats {
     pub jobs_active: u64,
     /// Attempts that are open now.
     pub attempts_open: u64,
+    /// What writing has cost the store.
+    pub store: StoreStats,
 }
 
 /// The counters behind [`Stats`].
@@ -67,7 +71,7 @@ impl Counter {
 }
 
 impl Counters {
-    pub(crate) fn read(&self) -> Stats {
+    pub(crate) fn read(&self, store: StoreStats) -> Stats {
         Stats {
             jobs_submitted: self.jobs_submitted.get(),
             jobs_succeeded: self.jobs_succeeded.get(),
@@ -81,6 +85,7 @@ impl Counters {
             commits: self.commits.get(),
             jobs_active: self.jobs_active.get(),
             attempts_open: self.attempts_open.get(),
+            store,
         }
     }
 }

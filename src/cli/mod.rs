@@ -1,5 +1,6 @@
 //! The command line: its subcommands, and how it begins and ends.
 
+mod bench;
 mod correct;
 mod demo;
 mod env;
@@ -61,6 +62,8 @@ enum Command {
     Graph(graph::GraphArgs),
     /// See a captioning job killed in the middle and going on where it was
     Demo(demo::DemoArgs),
+    /// Measure the engine on this machine's disk
+    Bench(bench::BenchArgs),
 }
 
 /// Reads the command line, does what it says, and answers with the exit code.
@@ -99,6 +102,7 @@ async fn go(command: Command) -> Result<Exit> {
         Command::Validate(args) => validate::run(args).await,
         Command::Graph(args) => graph::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
     }
 }
 

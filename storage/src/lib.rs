@@ -20,5 +20,5 @@ pub use memory::MemoryStore;
 pub use sled_store::SledStore;
 pub use store::{
     Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, KeyTarget, ListQuery,
-    NewJob, Page, Record, Store, StoreFuture, StoredKey,
+    NewJob, Page, Record, Store, StoreFuture, StoreStats, StoredKey,
 };

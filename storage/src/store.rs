@@ -79,6 +79,11 @@ pub trait Store: Send + Sync + 'static {
     /// The failure that stopped the store.
     fn health(&self) -> Result<(), StoreError>;
 
+    /// What writing has cost since the store was opened; nothing for a store that does not count.
+    fn stats(&self) -> StoreStats {
+        StoreStats::default()
+    }
+
     /// Finishes what was accepted, refuses what comes later, and lets go of files and locks.
     fn close(&self) -> StoreFuture<'_, ()>;
 }
@@ -167,6 +172,19 @@ pub struct Record {
     pub sequence: u64,
     /// What happened.
     pub events: Vec<Event>,
+}
+
+/// What writing has cost. Counts, not times: equal work gives equal figures on every machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Group commits: each is one wait for stable storage.
+    pub flushes: u64,
+    /// Records of journals that they made durable.
+    pub records: u64,
+    /// Keys that were written or removed for them.
+    pub keys: u64,
+    /// Bytes of the keys and values handed to the disk, before what the store adds of its own.
+    pub bytes: u64,
 }
 
 /// A record of this job became durable.

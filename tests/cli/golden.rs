@@ -22,8 +22,8 @@ pub(crate) fn check(name: &str, text: &str) {
     );
 }
 
-const COMMANDS: [&str; 9] =
-    ["run", "serve", "submit", "jobs", "show", "cancel", "validate", "graph", "demo"];
+const COMMANDS: [&str; 10] =
+    ["run", "serve", "submit", "jobs", "show", "cancel", "validate", "graph", "demo", "bench"];
 
 #[test]
 fn help_is_as_it_was() {

@@ -32,7 +32,7 @@ use crate::error::StoreError;
 use crate::limits::{MAX_KNOWN_DEFINITIONS_COUNT, MAX_QUEUE_COUNT, RELEASE_WAIT_MS};
 use crate::store::{
     Claim, Commit, CommitNotice, Created, JobHead, ListQuery, NewJob, Page, Record, Store,
-    StoreFuture, StoredKey,
+    StoreFuture, StoreStats, StoredKey,
 };
 use codec::{Codec, Encoded, HeadBody, KeyBody, RecordBody, Stored};
 use medium::SledMedium;
@@ -246,6 +246,10 @@ impl Store for SledStore {
 
     fn health(&self) -> Result<(), StoreError> {
         self.shared.health()
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.shared.stats()
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

@@ -10,17 +10,27 @@ use super::view::View;
 use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_BATCH_MS, MAX_NOTICES_COUNT};
-use crate::store::CommitNotice;
+use crate::store::{CommitNotice, StoreStats};
 
 /// The readers' view, the notices, and how the store is doing.
 pub(super) struct Shared {
     pub(super) view: View,
     pub(super) notices: broadcast::Sender<CommitNotice>,
+    figures: Figures,
     failure: OnceLock<String>,
     closed: AtomicBool,
     opened: Instant,
     /// When the batch under way began, in milliseconds after `opened` and one; 0 for none.
     batch_since: AtomicU64,
+}
+
+/// The counters behind [`StoreStats`]; the writer alone counts up.
+#[derive(Default)]
+struct Figures {
+    flushes: AtomicU64,
+    records: AtomicU64,
+    keys: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Shared {
@@ -29,6 +39,7 @@ impl Shared {
         Self {
             view,
             notices,
+            figures: Figures::default(),
             failure: OnceLock::new(),
             closed: AtomicBool::new(false),
             opened: Instant::now(),
@@ -73,6 +84,25 @@ impl Shared {
         self.batch_since.store(0, Ordering::Release);
     }
 
+    /// Counts a batch that has become durable: its records, its keys and their bytes.
+    pub(super) fn count_batch(&self, records: usize, keys: usize, bytes: usize) {
+        let add = |figure: &AtomicU64, more| figure.fetch_add(more as u64, Ordering::Relaxed);
+        add(&self.figures.flushes, 1);
+        add(&self.figures.records, records);
+        add(&self.figures.keys, keys);
+        add(&self.figures.bytes, bytes);
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        let get = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        StoreStats {
+            flushes: get(&self.figures.flushes),
+            records: get(&self.figures.records),
+            keys: get(&self.figures.keys),
+            bytes: get(&self.figures.bytes),
+        }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
@@ -96,6 +126,16 @@ mod tests {
         shared.close();
         assert_eq!(shared.health(), Err(StoreError::Stopped("first".to_owned())));
         assert_eq!(shared.failure(), Some("first"));
+    }
+
+    #[test]
+    fn batches_add_up() {
+        let shared = shared();
+        assert_eq!(shared.stats(), StoreStats::default());
+        shared.count_batch(2, 4, 300);
+        shared.count_batch(1, 1, 50);
+        let expected = StoreStats { flushes: 2, records: 3, keys: 5, bytes: 350 };
+        assert_eq!(shared.stats(), expected);
     }
 
     #[test]

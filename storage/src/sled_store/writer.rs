@@ -151,6 +151,7 @@ impl<M: Medium> Writer<M> {
             self.shared.view.hide(std::mem::take(&mut batch.hidden));
             make_durable(&mut self.medium, &batch.changes, tip)?;
             self.shared.view.reveal();
+            self.shared.count_batch(batch.notices.len(), batch.changes.len(), batch.bytes);
         } else {
             assert!(batch.changes.is_empty(), "every change belongs to a record");
         }

@@ -1,0 +1,152 @@
+//! The bare store: the records of real jobs, written to a store of its own without an engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callsheet::definition::Workflow;
+use callsheet::{Engine, JobHead, JobId, JobStatus, Record, SledStore, Store};
+use callsheet_storage::{Commit, NewJob};
+use uuid::Uuid;
+
+use super::broken;
+use super::load::{self, Done};
+use super::place::Place;
+use super::repertoire::Piece;
+use crate::cli::error::Result;
+
+/// What a job of the engine has recorded, to be written again under other ids.
+#[derive(Clone)]
+pub(crate) struct Script {
+    head: JobHead,
+    definition: Workflow,
+    records: Vec<Record>,
+}
+
+impl Script {
+    /// Runs one job and takes down what it records.
+    ///
+    /// # Errors
+    /// When the job cannot be run.
+    pub(crate) async fn of(engine: &Engine, piece: &Piece) -> Result<Self> {
+        let job = engine.submit(piece.job()).await?.job;
+        let head = job.wait().await?.head;
+        let records = job.records(0).await?;
+        let plan = engine
+            .workflow(piece.name)
+            .ok_or_else(|| broken("the bare store", "the workflow is not registered"))?;
+        Ok(Self { head, definition: plan.workflow().clone(), records })
+    }
+
+    /// The same, as far as its first record: the job is accepted, and that is all.
+    pub(crate) fn accepted(mut self) -> Self {
+        self.records.truncate(1);
+        self
+    }
+
+    /// How many records a job has.
+    pub(crate) fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    /// One more job with these records, each written when the one before it is durable.
+    async fn play(&self, store: &SledStore) -> Result<()> {
+        let failed = |error| broken("the bare store", error);
+        let id = JobId(Uuid::now_v7());
+        let head = |status| JobHead { id, status, ..self.head.clone() };
+        let [first, rest @ ..] = &self.records[..] else { return Ok(()) };
+        let job = NewJob {
+            head: head(JobStatus::Running),
+            events: first.events.clone(),
+            definition: self.definition.clone(),
+            idempotency: None,
+        };
+        store.create(job).await.map_err(failed)?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let epoch = store.claim(id).await.map_err(failed)?.epoch;
+        for record in rest {
+            let is_last = record.sequence as usize + 1 == self.records.len();
+            let commit = Commit {
+                job: id,
+                epoch,
+                sequence: record.sequence,
+                events: record.events.clone(),
+                head: is_last.then(|| head(self.head.status)),
+            };
+            store.commit(commit).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A store without an engine.
+pub(crate) struct BareStore(Arc<SledStore>);
+
+impl BareStore {
+    /// Opens one in the place.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) async fn open(place: &Place) -> Result<Self> {
+        let dir = place.join("store");
+        let opened = tokio::task::spawn_blocking(move || SledStore::open(&dir)).await;
+        let opened = opened.map_err(|error| broken("the bare store", error))?;
+        Ok(Self(Arc::new(opened.map_err(|error| broken("the bare store", error))?)))
+    }
+
+    /// Jobs by so many writers at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn measure(
+        &self,
+        script: &Script,
+        writers: usize,
+        time: Duration,
+    ) -> Result<Done> {
+        let (store, script) = (self.0.clone(), Arc::new(script.clone()));
+        let one = move || {
+            let (store, script) = (store.clone(), script.clone());
+            async move { script.play(&store).await }
+        };
+        load::keep(writers, time, one).await
+    }
+
+    /// Closes it.
+    pub(crate) async fn close(self) {
+        // It is removed anyway.
+        let _ = self.0.close().await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::repertoire::{self, CHAIN10};
+    use super::*;
+    use callsheet::ListQuery;
+
+    #[tokio::test]
+    async fn it_writes_what_the_engine_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::find(Some(dir.path())).unwrap();
+        let builder = repertoire::builder().data_dir(place.join("engine"));
+        let engine = builder.open().await.unwrap();
+        let script = Script::of(&engine, &CHAIN10).await.unwrap();
+        let of_engine = engine.stats().store;
+        engine.shutdown().await;
+        let bare = BareStore::open(&place).await.unwrap();
+        script.play(&bare.0).await.unwrap();
+        assert_eq!(bare.0.stats().records, of_engine.records);
+        assert_eq!(bare.0.stats().keys, of_engine.keys);
+        script.clone().accepted().play(&bare.0).await.unwrap();
+        assert_eq!(bare.0.stats().records, of_engine.records + 1);
+        let page = bare.0.list(ListQuery { limit: 9, ..ListQuery::default() }).await.unwrap();
+        let statuses: Vec<_> = page.heads.iter().map(|head| head.status).collect();
+        assert_eq!(statuses, [JobStatus::Running, JobStatus::Succeeded]);
+        let done = bare.measure(&script, 3, Duration::from_millis(10)).await.unwrap();
+        assert!(done.count() >= 3);
+        bare.close().await;
+    }
+}

@@ -1,0 +1,151 @@
+//! `callsheet bench`: how fast the engine is on the user's own disk, and what bounds it.
+//!
+//! Every figure is of durable work: nothing counts before its fdatasync. Beside the engine, in the
+//! same run, stand the store without an engine and a bare log, so that ratios can be trusted where
+//! absolute times are one machine's.
+
+mod bare_log;
+mod bare_store;
+mod latency;
+mod load;
+mod meter;
+mod place;
+mod repertoire;
+mod report;
+mod throughput;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::print;
+use crate::cli::signals::Signals;
+
+use place::Place;
+use report::Report;
+
+/// Examples at the foot of `callsheet bench --help`.
+const EXAMPLES: &str = "\
+Examples:
+  callsheet bench chain10
+  callsheet bench chain10 --jobs 256 --seconds 10
+  callsheet bench submit --jobs 16 --json
+  callsheet bench fan100 --data /var/lib/callsheet-bench
+
+Trust the ratios: they hold from machine to machine, the times are this disk's.";
+
+/// Arguments of `callsheet bench`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum, value_name = "JOB")]
+    job: Job,
+
+    /// Jobs at once: when one has ended the next is submitted
+    #[arg(long, default_value = "1", value_name = "N")]
+    jobs: NonZeroUsize,
+
+    /// Seconds that the engine is measured for, after a warm-up
+    ///
+    /// The bare store and the bare log take a third of it each.
+    #[arg(long, default_value = "6", value_name = "S")]
+    seconds: Seconds,
+
+    /// Directory on the disk to measure; what is made in it is removed at the end
+    ///
+    /// Without it a temporary directory is used. File systems in memory are refused.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Job {
+    /// Ten steps, one after another, each with a result of 100 bytes
+    Chain10,
+    /// One step fanned out to 100 items at once, and one that joins them
+    Fan100,
+    /// The answer to a submit, which comes when the job is on stable storage
+    Submit,
+}
+
+impl Job {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// A length of time on the command line, such as `10` or `0.5`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seconds(Duration);
+
+impl std::str::FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("`{text}` is no number of seconds from 0.1 to 3600");
+        let seconds: f64 = text.parse().map_err(|_| wrong())?;
+        let known = (0.1..=3_600.0).contains(&seconds);
+        if known { Ok(Self(Duration::from_secs_f64(seconds))) } else { Err(wrong()) }
+    }
+}
+
+/// Measures one thing and prints what it found.
+///
+/// # Errors
+/// When the directory cannot be used, or the engine fails while it is measured.
+pub(crate) async fn run(args: BenchArgs) -> Result<Exit> {
+    let mut signals = Signals::listen()?;
+    let place = Place::find(args.data.as_deref())?;
+    eprintln!("measuring {} in {place}", args.job.name());
+    tokio::select! {
+        report = measure(&args, &place) => {
+            let report = report?;
+            if args.json {
+                print::out(report.json()?);
+            } else {
+                print::out(report.table());
+            }
+            Ok(Exit::Done)
+        }
+        _ = signals.next() => Ok(Exit::Interrupted), // the files go with the place
+    }
+}
+
+async fn measure(args: &BenchArgs, place: &Place) -> Result<Report> {
+    let asked =
+        throughput::Asked { name: args.job.name(), jobs: args.jobs.get(), time: args.seconds.0 };
+    match args.job {
+        Job::Chain10 => throughput::closed_loop(&repertoire::CHAIN10, &asked, place).await,
+        Job::Fan100 => throughput::closed_loop(&repertoire::FAN100, &asked, place).await,
+        Job::Submit => throughput::submits(&asked, place).await,
+    }
+}
+
+/// A complaint about something that should not happen while measuring.
+fn broken(what: &str, why: impl std::fmt::Display) -> CliError {
+    CliError::engine(format!("the measurement cannot go on: {what}: {why}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_numbers_within_reason() {
+        assert_eq!("0.5".parse(), Ok(Seconds(Duration::from_millis(500))));
+        assert_eq!("10".parse(), Ok(Seconds(Duration::from_secs(10))));
+        for wrong in ["", "x", "0", "-1", "NaN", "inf", "1e9", "10s"] {
+            assert!(wrong.parse::<Seconds>().is_err(), "{wrong}");
+        }
+    }
+}
