@@ -38,6 +38,8 @@ pub(crate) struct Core {
     /// Why the engine has died, once it has.
     pub(crate) failed: watch::Sender<Option<EngineError>>,
     draining: AtomicBool,
+    /// Whether the store was closed in order, which is no failure.
+    closed: AtomicBool,
     jobs: Mutex<Option<Mailbox<JobsMsg>>>,
 }
 
@@ -70,6 +72,7 @@ impl Core {
             active: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             draining: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             jobs: Mutex::new(None),
         }
     }
@@ -82,6 +85,14 @@ impl Core {
 
     pub(crate) fn set_jobs(&self, jobs: Option<Mailbox<JobsMsg>>) {
         *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_draining(&self) -> bool {

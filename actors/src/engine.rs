@@ -276,8 +276,10 @@ impl Engine {
             if let Some(error) = failed.borrow_and_update().clone() {
                 return error;
             }
-            // A store that hangs answers nobody, so it is also asked.
-            if let Err(error) = self.health() {
+            // A store that hangs answers nobody, so it is also asked; not one that was closed.
+            if let Err(error) = self.health()
+                && !self.core().is_closed()
+            {
                 return error;
             }
             // Either a failure was noted, or it is time to ask again.
@@ -322,6 +324,7 @@ impl Engine {
         self.core().set_jobs(None);
         self.0.root.kill();
         self.core().waiters.close();
+        self.core().close();
         if let Err(error) = self.core().store.close().await {
             tracing::warn!(%error, "the store did not close in order");
         }

@@ -24,6 +24,8 @@ async fn a_job_goes_on_after_an_orderly_stop_and_repeats_nothing_that_was_record
     let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
     until_running(&job, "n").await;
     engine.stop_now().await;
+    let failed = tokio::time::timeout(std::time::Duration::from_millis(50), engine.failed()).await;
+    assert!(failed.is_err(), "an orderly end is no failure: {failed:?}");
     assert_eq!(
         engine.submit(Submit::named("test", json!({}))).await.err(),
         Some(EngineError::ShuttingDown)
