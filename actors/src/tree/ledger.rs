@@ -134,3 +134,127 @@ fn weight(event: &Event) -> usize {
     };
     BARE + data
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_engine::{Timestamp, Token};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn turn(token: u64, size: usize) -> Turn {
+        let output = Value::String("x".repeat(size));
+        let events = vec![Event::StepSucceeded { token: Token(token), output, at: Timestamp(0) }];
+        Turn { events, deeds: vec![Action::StopStep(Token(token))], ..Turn::default() }
+    }
+
+    fn tokens(events: &[Event]) -> Vec<u64> {
+        let of = |event: &Event| match event {
+            Event::StepSucceeded { token, .. } => token.0,
+            other => panic!("{other:?}"),
+        };
+        events.iter().map(of).collect()
+    }
+
+    fn deeds(landed: &Landed) -> Vec<u64> {
+        let of = |deed: &Action| match deed {
+            Action::StopStep(token) => token.0,
+            Action::StartStep(start) => panic!("{start:?}"),
+        };
+        landed.deeds.iter().map(of).collect()
+    }
+
+    #[test]
+    fn one_record_flies_and_the_next_gathers_what_is_decided_meanwhile() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.is_settled());
+        assert!(ledger.note(turn(1, 10)).deeds.is_empty(), "a deed waits for its record");
+        assert_eq!(tokens(&ledger.take_off().unwrap().0), [1]);
+        for n in 2..=4 {
+            assert!(ledger.note(turn(n, 10)).deeds.is_empty());
+            assert!(ledger.take_off().is_none(), "one record at a time");
+        }
+        assert_eq!(deeds(&ledger.land()), [1], "only what rests on the first record");
+        assert!(!ledger.is_settled());
+        assert_eq!(tokens(&ledger.take_off().unwrap().0), [2, 3, 4]);
+        assert_eq!(deeds(&ledger.land()), [2, 3, 4]);
+        assert!(ledger.is_settled() && ledger.take_off().is_none());
+    }
+
+    #[test]
+    fn a_record_is_bounded_and_a_turn_is_never_cut() {
+        let mut ledger = Ledger::default();
+        let (large, small) = (RECORD_TARGET_BYTES * 2, RECORD_TARGET_BYTES / 2 - 100);
+        let sizes = [small, small, small, large, 10];
+        (1..).zip(sizes).for_each(|(n, size)| drop(ledger.note(turn(n, size))));
+        let mut records = Vec::new();
+        while let Some((events, _)) = ledger.take_off() {
+            records.push(tokens(&events));
+            ledger.land();
+        }
+        assert_eq!(records, [vec![1, 2], vec![3], vec![4], vec![5]]);
+        assert_eq!(ledger.waiting_bytes, 0);
+    }
+
+    #[test]
+    fn steps_run_ahead_only_so_far() {
+        let mut ledger = Ledger::default();
+        let mut turns = 0;
+        while ledger.may_run_ahead() {
+            turns += 1;
+            ledger.note(turn(turns, 1_000));
+        }
+        let expected = MAX_AHEAD_BYTES.div_ceil(1_000 + 80 + 2);
+        assert_eq!(turns as usize, expected);
+        ledger.take_off();
+        assert!(ledger.may_run_ahead(), "what is under way counts no more");
+    }
+
+    #[test]
+    fn a_turn_without_events_rests_on_the_last_one_before_it() {
+        let quiet = |n| Turn { deeds: vec![Action::StopStep(Token(n))], ..Turn::default() };
+        let mut ledger = Ledger::default();
+        assert_eq!(deeds(&ledger.note(quiet(1))), [1], "nothing to wait for");
+        ledger.note(turn(2, 10));
+        assert!(ledger.note(quiet(3)).deeds.is_empty());
+        ledger.take_off();
+        assert!(ledger.note(quiet(4)).deeds.is_empty());
+        ledger.note(turn(5, 10));
+        assert!(ledger.note(quiet(6)).deeds.is_empty());
+        assert_eq!(deeds(&ledger.land()), [2, 3, 4]);
+        ledger.take_off();
+        assert_eq!(deeds(&ledger.land()), [5, 6]);
+    }
+
+    #[test]
+    fn the_last_head_counts() {
+        let head = |status| JobHead {
+            id: callsheet_engine::JobId::from_bytes([1; 16]),
+            workflow: callsheet_engine::WorkflowRef { name: "w".into(), digest: "d".into() },
+            status,
+            submitted_at: Timestamp(0),
+            changed_at: Timestamp(0),
+            labels: Default::default(),
+        };
+        use callsheet_storage::JobStatus::{Stopping, Succeeded};
+        let mut ledger = Ledger::default();
+        ledger.note(Turn { head: Some(head(Stopping)), ..turn(1, 1) });
+        ledger.note(turn(2, 1));
+        ledger.note(Turn { head: Some(head(Succeeded)), ..turn(3, 1) });
+        ledger.note(turn(4, 1));
+        let (_, seen) = ledger.take_off().unwrap();
+        assert_eq!(seen.as_ref().map(|head| head.status), Some(Succeeded));
+        assert_eq!(ledger.land().head, seen);
+    }
+
+    #[test]
+    fn weights_are_about_what_a_record_takes() {
+        let event = Event::StepSucceeded {
+            token: Token(1 << 40),
+            output: json!("x".repeat(100)),
+            at: Timestamp(1_700_000_000_000),
+        };
+        assert_eq!(weight(&event), 80 + 102);
+    }
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Nothing but its output: a repeat is harmless.
+    /// Nothing but its output: a repeat is harmless, and the body may run ahead of its record.
     Pure,
     /// An outside effect whose receiver honours the idempotency key: a repeat is harmless.
     Idempotent,
