@@ -2,10 +2,12 @@
 //!
 //! [`SledStore`] keeps jobs on disk, [`MemoryStore`] in memory; both keep the promises that
 //! [`conformance`] checks. [`ArtifactStore`] keeps the files that steps make.
+//! [`maintenance`] backs up, restores, compacts and verifies whole stores.
 
 pub mod conformance;
 pub mod failpoints;
 pub mod limits;
+pub mod maintenance;
 
 mod artifacts;
 mod check;

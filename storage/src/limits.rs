@@ -113,6 +113,30 @@ pub const SLED_BLOB_THRESHOLD_BYTES: usize = 512 * 1024 / 4;
 /// visit after the one that filled it.
 pub const SLED_LEAF_COUNT: usize = 18;
 
+/// Size of one entry of a backup: a record of the largest size and its frame. A larger one is
+/// damage, and no memory is taken for it.
+pub const MAX_ENTRY_BYTES: usize = MAX_BODY_BYTES + 64 * 1024;
+
+/// Bytes of a backup that are sent or written at once, and about as many of records in an entry.
+pub const BACKUP_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Chunks of a backup that wait for whoever takes them. Beyond it the store is read no further.
+pub const BACKUP_CHUNKS_COUNT: usize = 8;
+
+/// Jobs that a backup reads at once.
+pub const EXPORT_AHEAD_COUNT: usize = 8;
+
+/// How often a backup tries to read head and journal of one moment. A status changes some times a
+/// second at most; beyond it the job is left out, and named.
+pub const MAX_EXPORT_TRIES_COUNT: usize = 100;
+
+/// Jobs that are put into a new store at once, so that they share its syncs.
+pub const IMPORT_JOBS_COUNT: usize = 256;
+
+/// Openings by which a restored store is ahead of its original: as often the original can be opened
+/// before its epochs come near.
+pub const EPOCH_GAP_COUNT: u32 = 64 * 1024;
+
 const _: () = assert!(MAX_PAGE_COUNT <= MAX_SCAN_COUNT);
 const _: () = assert!(SCAN_CHUNK_COUNT <= MAX_PAGE_COUNT);
 const _: () = assert!(MAX_BATCH_COUNT <= MAX_QUEUE_COUNT);

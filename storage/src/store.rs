@@ -69,6 +69,11 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(ready(Err(no_backup())))
     }
 
+    /// No epoch that the store has given out is higher, nor will one be while it is open.
+    fn epoch_bound(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Notices of commits from now on, sent after each is durable. A slow receiver is told that it
     /// lagged and reads the journal again; nothing is lost that way.
     fn subscribe(&self) -> broadcast::Receiver<CommitNotice>;

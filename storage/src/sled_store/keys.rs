@@ -60,11 +60,12 @@ pub(super) fn heads(prefix: u8, before: Option<JobId>) -> Range<Vec<u8>> {
 }
 
 /// The key of what a submitter's key stands for.
+#[cfg(test)]
 pub(super) fn idempotency(key: &str) -> Vec<u8> {
     idempotency_at(Digest::of(key.as_bytes()))
 }
 
-/// The same, when only the digest of the submitter's key is known.
+/// The key of what the submitter's key with this digest stands for.
 pub(super) fn idempotency_at(digest: Digest) -> Vec<u8> {
     join(IDEMPOTENCY, &[digest.as_bytes()])
 }

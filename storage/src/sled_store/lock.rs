@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
@@ -11,15 +12,15 @@ use crate::limits::LOCK_WAIT_MS;
 
 const RETRY: Duration = Duration::from_millis(10);
 
-/// The lock of a data directory, held until it is dropped.
-#[derive(Debug)]
-pub(super) struct DirLock {
-    _file: File,
+/// The lock of a data directory, held until its last copy is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct DirLock {
+    _file: Arc<File>,
 }
 
 impl DirLock {
     /// Takes the lock, or says who has it.
-    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("lock");
         let failed = |what: &str, error: io::Error| {
             StoreError::Open(format!("cannot {what} `{}`: {error}", path.display()))
@@ -33,7 +34,7 @@ impl DirLock {
         }
         // The file is never removed: whoever opened it before would lock a file without a name.
         write_pid(&mut file).map_err(|error| failed("write", error))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: Arc::new(file) })
     }
 }
 

@@ -35,13 +35,18 @@ use crate::store::{
     StoreFuture, StoreStats, StoredKey,
 };
 use codec::{Codec, Encoded, HeadBody, KeyBody, RecordBody, Stored};
+pub(crate) use lock::DirLock;
 use medium::SledMedium;
 use open::Opened;
+pub(crate) use open::{COMPACTING, OLD_STORE, RESTORING, STORE, TIP, VALUES, make_data_dir};
 use read::Reader;
 use room::RoomWatch;
 use shared::Shared;
 use view::View;
 use writer::{CommitValues, KeyValues, NewValues, Reply, Request, Writer};
+
+/// An epoch is the number of the opening, and a counter in these lower bits.
+const EPOCH_COUNTER_BITS: u32 = 32;
 
 /// Jobs on disk, in one data directory that one process uses at a time.
 ///
@@ -59,6 +64,8 @@ pub struct SledStore {
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     /// Digests of definitions that are surely kept.
     definitions: Mutex<HashSet<String>>,
+    /// How often the store was opened: the upper half of its epochs.
+    boot: u32,
 }
 
 impl SledStore {
@@ -68,7 +75,24 @@ impl SledStore {
     /// [`StoreError::Open`] when another process uses it, when it is damaged or of a newer format,
     /// or when the operating system refuses.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let Opened { layout, lock, db, db_file, tip, codec, boot } = open::open(dir)?;
+        Self::over(open::open(dir)?)
+    }
+
+    /// Opens a data directory whose lock is held already. Blocks.
+    pub(crate) fn open_under(dir: &Path, lock: DirLock) -> Result<Self, StoreError> {
+        Self::over(open::open_under(dir, lock, 0)?)
+    }
+
+    /// Makes a store in an empty directory, all of whose epochs come after this one. Blocks.
+    pub(crate) fn create_after(dir: &Path, epoch: u64) -> Result<Self, StoreError> {
+        let Ok(boot) = u32::try_from(epoch >> EPOCH_COUNTER_BITS) else {
+            return Err(StoreError::Refused(format!("there are no epochs after {epoch}")));
+        };
+        Self::over(open::open_under(dir, DirLock::take(dir)?, boot)?)
+    }
+
+    fn over(opened: Opened) -> Result<Self, StoreError> {
+        let Opened { layout, lock, db, db_file, tip, codec, boot } = opened;
         let room = RoomWatch::new(&layout.dir);
         let medium = SledMedium::new(db.clone(), db_file, tip, room);
         let shared = Arc::new(Shared::new(View::new(db)));
@@ -95,7 +119,19 @@ impl SledStore {
             queue: Mutex::new(Some(queue)),
             writer: Arc::new(Mutex::new(Some(writer))),
             definitions: Mutex::default(),
+            boot,
         })
+    }
+
+    /// Accepts a job of another store, with the digest of the key that it was accepted under there
+    /// and the request.
+    pub(crate) async fn create_imported(
+        &self,
+        job: NewJob,
+        key: Option<(Digest, String)>,
+    ) -> Result<Created, StoreError> {
+        check::new_job(&job)?;
+        self.create_checked(job, key).await
     }
 
     /// Hands a request to the writer and waits for its answer. `unanswered` says what it means
@@ -115,12 +151,22 @@ impl SledStore {
         answer.await.unwrap_or_else(|_| Err(unanswered(why())))
     }
 
-    async fn create_job(&self, job: NewJob) -> Result<Created, StoreError> {
+    async fn create_job(&self, mut job: NewJob) -> Result<Created, StoreError> {
         check::new_job(&job)?;
+        let asked = job.idempotency.take();
+        let key = asked.map(|asked| (Digest::of(asked.key.as_bytes()), asked.request));
+        self.create_checked(job, key).await
+    }
+
+    async fn create_checked(
+        &self,
+        job: NewJob,
+        key: Option<(Digest, String)>,
+    ) -> Result<Created, StoreError> {
         let digest = job.head.workflow.digest.clone();
         let is_known = locked(&self.definitions).contains(&digest);
         let reader = self.reader.clone();
-        let values = blocking(move || encode_job(&reader, job, is_known)).await?;
+        let values = blocking(move || encode_job(&reader, job, key, is_known)).await?;
         let request = |reply| Request::Create(Box::new(values), reply);
         let created = self.ask(request, StoreError::OutcomeUnknown).await?;
         if created == Created::New {
@@ -240,6 +286,10 @@ impl Store for SledStore {
         self.read(move |reader| reader.keys(after))
     }
 
+    fn epoch_bound(&self) -> u64 {
+        u64::from(self.boot) << EPOCH_COUNTER_BITS | u64::from(u32::MAX)
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<CommitNotice> {
         self.shared.notices.subscribe()
     }
@@ -264,8 +314,13 @@ impl fmt::Debug for SledStore {
 }
 
 /// Encodes a job to accept. Blocks.
-fn encode_job(reader: &Reader, job: NewJob, is_known: bool) -> Result<NewValues, StoreError> {
-    let NewJob { head, events, definition, idempotency } = job;
+fn encode_job(
+    reader: &Reader,
+    job: NewJob,
+    key: Option<(Digest, String)>,
+    is_known: bool,
+) -> Result<NewValues, StoreError> {
+    let NewJob { head, events, definition, .. } = job;
     let codec = reader.codec();
     let id = head.id;
     let definition_key = keys::definition(&head.workflow.digest);
@@ -278,10 +333,10 @@ fn encode_job(reader: &Reader, job: NewJob, is_known: bool) -> Result<NewValues,
     let record = codec.encode_blocking(&keys::record(id, 0), &RecordBody { events })?;
     let (head_prefix, head_key) = head_place(&head);
     let head = codec.encode_blocking(&head_key, &HeadBody::new(head))?;
-    let idempotency = match idempotency {
-        Some(asked) => {
-            let key = keys::idempotency(&asked.key);
-            let body = KeyBody { job: id, request: asked.request };
+    let idempotency = match key {
+        Some((digest, request)) => {
+            let key = keys::idempotency_at(digest);
+            let body = KeyBody { job: id, request };
             let value = codec.encode_blocking(&key, &body)?;
             Some(KeyValues { key, value, request: body.request })
         }

@@ -22,6 +22,19 @@ use crate::artifacts::{ArtifactStore, make_dir, sync_dir, sync_parent};
 use crate::error::StoreError;
 use crate::limits::{CLEANING_INTERVAL_MS, RELEASE_WAIT_MS};
 
+/// Name of sled's own directory.
+pub(crate) const STORE: &str = "store";
+/// Name of the file that names the last acknowledged record.
+pub(crate) const TIP: &str = "tip";
+/// Name of the directory of values that are too large for the tree.
+pub(crate) const VALUES: &str = "values";
+/// Name of the store that a compaction is about to remove.
+pub(crate) const OLD_STORE: &str = "old-store";
+/// Name of the directory in which a compaction builds the new store.
+pub(crate) const COMPACTING: &str = "compacting";
+/// Name of the directory in which a restore builds everything. While it is there, nothing opens.
+pub(crate) const RESTORING: &str = "restoring";
+
 /// Where things are in a data directory.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -32,7 +45,7 @@ pub(super) struct Layout {
 impl Layout {
     /// sled's own directory.
     pub(super) fn store(&self) -> PathBuf {
-        self.dir.join("store")
+        self.dir.join(STORE)
     }
 
     /// The file that sled keeps everything in, and locks.
@@ -45,11 +58,11 @@ impl Layout {
     }
 
     fn tip(&self) -> PathBuf {
-        self.dir.join("tip")
+        self.dir.join(TIP)
     }
 
     fn values(&self) -> PathBuf {
-        self.dir.join("values")
+        self.dir.join(VALUES)
     }
 }
 
@@ -67,14 +80,20 @@ pub(super) struct Opened {
 
 /// Opens a data directory; makes one where there is none.
 pub(super) fn open(dir: &Path) -> Result<Opened, StoreError> {
+    make_data_dir(dir).map_err(|error| failed("make", dir, &error))?;
+    open_under(dir, DirLock::take(dir)?, 0)
+}
+
+/// The same under a lock that is held already. Openings of a store that is made are counted from
+/// `boot` on.
+pub(super) fn open_under(dir: &Path, lock: DirLock, boot: u32) -> Result<Opened, StoreError> {
     let layout = Layout { dir: dir.to_owned() };
     let at = |what| move |error| failed(what, dir, &error);
-    make_data_dir(dir).map_err(at("make"))?;
-    let lock = DirLock::take(dir)?;
+    settle(&layout)?;
     let ballast = Ballast::in_dir(dir);
     ballast.drop_if_needed().map_err(at("make room in"))?;
     if !layout.store().exists() {
-        create(&layout)?;
+        create(&layout, boot)?;
     }
     remove_if_there(&layout.new_store()).map_err(at("clean up"))?;
     remove_strays(&layout.store()).map_err(at("clean up"))?;
@@ -90,6 +109,27 @@ pub(super) fn open(dir: &Path) -> Result<Opened, StoreError> {
         tracing::warn!(%error, "no ballast: a full disk may keep the store from opening");
     }
     Ok(Opened { layout, lock, db, db_file, tip, codec, boot })
+}
+
+/// Ends what a compaction left in the middle, and refuses what a restore did.
+fn settle(layout: &Layout) -> Result<(), StoreError> {
+    let dir = &layout.dir;
+    let at = |error: io::Error| failed("clean up", dir, &error);
+    if dir.join(RESTORING).exists() {
+        return Err(StoreError::Open(format!(
+            "a restore into `{}` did not come to its end\nhint: restore again, into the same \
+             directory or another one",
+            dir.display()
+        )));
+    }
+    let old = dir.join(OLD_STORE);
+    if !layout.store().exists() && old.exists() {
+        tracing::warn!("a compaction was cut off; the store is as it was before");
+        fs::rename(&old, layout.store()).map_err(at)?;
+        sync_dir(dir).map_err(at)?;
+    }
+    remove_if_there(&old).map_err(at)?;
+    remove_if_there(&dir.join(COMPACTING)).map_err(at)
 }
 
 /// Checks what the store says of itself, and counts this opening.
@@ -145,7 +185,7 @@ fn write_meta(db: &Db, db_file: &File, codec: &Codec, boot: u32) -> Result<(), S
 
 /// Builds a store under another name and gives it its own once it is whole and durable: sled's own
 /// creation can be cut in the middle, and then neither opens nor starts over.
-fn create(layout: &Layout) -> Result<(), StoreError> {
+fn create(layout: &Layout, boot: u32) -> Result<(), StoreError> {
     let new = layout.new_store();
     let at = |error: io::Error| failed("create", &new, &error);
     remove_if_there(&new).map_err(at)?;
@@ -156,7 +196,7 @@ fn create(layout: &Layout) -> Result<(), StoreError> {
     let codec = Codec::new(values.map_err(|error| StoreError::Open(error.to_string()))?);
     let db = open_sled(&new).map_err(|cause| cause.into_error(&new))?;
     let file = open_db_file(&new).map_err(at)?;
-    write_meta(&db, &file, &codec, 0).map_err(|why| failed_to("create", &new, &why))?;
+    write_meta(&db, &file, &codec, boot).map_err(|why| failed_to("create", &new, &why))?;
     drop(db);
     wait_until_free(&new.join("db"), Duration::from_millis(RELEASE_WAIT_MS)).map_err(at)?;
     tighten(&new).map_err(at)?;
@@ -229,7 +269,8 @@ fn describe(panic: &(dyn std::any::Any + Send)) -> String {
     format!("sled panicked: {line}")
 }
 
-fn make_data_dir(dir: &Path) -> io::Result<()> {
+/// Makes a data directory that only its owner may enter.
+pub(crate) fn make_data_dir(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
         fs::create_dir_all(parent)?;
     }
