@@ -35,6 +35,8 @@ pub(crate) struct Attempt {
     pub(crate) deadline: Instant,
     pub(crate) shared: Arc<Shared>,
     last_sign: AtomicI64,
+    /// Set by the body as it begins, or by whoever keeps it from it: the first one wins.
+    settled: AtomicBool,
     ended: AtomicBool,
     key: OnceLock<String>,
     cancel: OnceLock<CancellationToken>,
@@ -68,6 +70,12 @@ impl Attempt {
     /// Whether the body leaves something behind that has to be seen off.
     pub(crate) fn has_remains(&self) -> bool {
         self.tasks.get().is_some_and(|tasks| !tasks.is_empty()) || self.made_work_dir().is_some()
+    }
+
+    /// Whether the body may begin. Asked once, by the body; or by whoever stops the attempt, so that
+    /// a body which was still on its way to a thread does not begin after the stop.
+    pub(crate) fn may_begin(&self) -> bool {
+        !self.settled.swap(true, Ordering::AcqRel)
     }
 
     /// Whether the body has come to its end.
@@ -119,6 +127,7 @@ impl StepContext {
             deadline: Instant::now() + Duration::from(start.timeout),
             shared,
             last_sign: AtomicI64::new(clock::now().0),
+            settled: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             key: OnceLock::new(),
             cancel: OnceLock::new(),

@@ -113,12 +113,12 @@ impl Core {
     /// Tells whoever waits for the engine's end that it has come. The first reason stays.
     pub(crate) fn fail(&self, reason: EngineError) {
         tracing::error!(error = %reason, "the engine has failed");
-        self.waiters.close();
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
             failed.get_or_insert(reason);
             first
         });
+        self.waiters.close();
     }
 
     /// Whether the engine still works.

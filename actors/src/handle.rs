@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::tree::{CancelAnswer, JobMsg, JobsMsg};
-use crate::waiters::Closed;
 
 /// Times that a cancel is handed to an actor that ends before it answers.
 const CANCEL_TRIES_COUNT: u32 = 100;
@@ -75,14 +74,20 @@ impl JobHandle {
     /// # Errors
     /// As [`view`](Self::view).
     pub async fn wait(&self) -> Result<JobView, EngineError> {
-        // Registered before the look, so that no end falls between the two.
-        let mut end = self.engine.core().waiters.wait(self.id);
-        if self.head().await?.status.has_ended() {
-            return self.view().await;
-        }
-        match end.ended().await {
-            Ok(view) => Ok(view),
-            Err(Closed) => Err(self.engine.health().err().unwrap_or(EngineError::ShuttingDown)),
+        loop {
+            // Registered before the look, so that no end falls between the two.
+            let mut end = self.engine.core().waiters.wait(self.id);
+            if self.head().await?.status.has_ended() {
+                return self.view().await;
+            }
+            if let Ok(view) = end.ended().await {
+                return Ok(view);
+            }
+            self.engine.health()?;
+            if self.engine.is_draining() {
+                return Err(EngineError::ShuttingDown);
+            }
+            // The actors were started anew; one that died may have taken its word with it.
         }
     }
 
@@ -101,7 +106,8 @@ impl JobHandle {
     /// work is then stopped, child processes and all; [`wait`](Self::wait) tells when it is gone.
     ///
     /// # Errors
-    /// As [`view`](Self::view), and [`EngineError::ShuttingDown`].
+    /// As [`view`](Self::view); [`EngineError::ShuttingDown`]; [`EngineError::Full`] when there is no
+    /// room to record it: then nothing is promised, and it can be asked for again.
     pub async fn cancel(&self, reason: Option<String>) -> Result<CancelAnswer, EngineError> {
         let head = self.head().await?;
         if head.status.has_ended() {
@@ -114,7 +120,7 @@ impl JobHandle {
             if core.tell_jobs(JobsMsg::Tell(self.id, message)).is_ok()
                 && let Ok(answer) = answer.await
             {
-                return Ok(answer);
+                return Ok(answer?);
             }
             self.engine.health()?;
             // The actor died with the message; another is started from the journal.

@@ -24,7 +24,12 @@ mod tests {
 
     #[test]
     fn the_list_is_what_the_sources_name() {
-        let sources = [include_str!("engine.rs"), include_str!("tree/job.rs")].concat();
+        let sources = [
+            include_str!("engine.rs"),
+            include_str!("tree/job.rs"),
+            include_str!("tree/parking.rs"),
+        ]
+        .concat();
         assert_eq!(named(&sources), POINTS.iter().copied().collect());
     }
 

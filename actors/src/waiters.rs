@@ -56,6 +56,11 @@ impl Waiters {
         drop(last.send(view));
     }
 
+    /// Sends everybody away who waits, to look for themselves.
+    pub(crate) fn send_away(&self) {
+        self.lock().by_job.clear();
+    }
+
     /// Sends everybody away who waits, and who comes later.
     pub(crate) fn close(&self) {
         let mut table = self.lock();

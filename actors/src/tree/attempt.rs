@@ -40,15 +40,39 @@ pub(crate) enum End {
 }
 
 /// An attempt under way.
-pub(super) enum Running {
+pub(super) struct Running {
+    context: StepContext,
+    form: Form,
+    /// Counts for as long as it is held.
+    open: Open,
+}
+
+enum Form {
     /// Its body alone, begun a moment ago.
     Young(Young),
     /// A body that is old enough for an actor of its own.
     Grown(Mailbox<AttemptMsg>),
 }
 
+/// One of the attempts that are open now. Held by the job's actor, so that it is no longer counted
+/// once that is gone, whatever it died of.
+struct Open(Arc<Core>);
+
+impl Open {
+    fn new(core: &Arc<Core>) -> Self {
+        core.counters.attempts_open.up();
+        Self(core.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.attempts_open.down();
+    }
+}
+
 /// A body without an actor.
-pub(super) struct Young {
+struct Young {
     context: StepContext,
     timeout: Millis,
     task: JoinHandle<()>,
@@ -68,33 +92,31 @@ pub(super) fn begin(
     let task = core.shared.runtime.spawn(body);
     let remains = Remains::new(core.clone(), context.clone(), task.abort_handle());
     core.nursery.add(context.clone(), owner.clone());
-    Ok(Running::Young(Young { context, timeout: start.timeout, task, remains }))
+    let young = Young { context: context.clone(), timeout: start.timeout, task, remains };
+    Ok(Running { context, form: Form::Young(young), open: Open::new(core) })
 }
 
 impl Running {
     /// Whether the body was all there was of the attempt.
     pub(super) fn is_bare(&self) -> bool {
-        matches!(self, Self::Young(young) if !young.context.0.has_remains())
+        matches!(self.form, Form::Young(_)) && !self.context.0.has_remains()
     }
 
     /// The attempt is over, nothing of it is left.
     pub(super) fn is_gone(self) {
-        if let Self::Young(young) = self {
+        if let Form::Young(young) = self.form {
             young.remains.gone();
         }
     }
 
     pub(super) fn is_actor(&self, id: ActorId) -> bool {
-        matches!(self, Self::Grown(mailbox) if mailbox.actor.get_id() == id)
+        matches!(&self.form, Form::Grown(mailbox) if mailbox.actor.get_id() == id)
     }
 
     /// The same with an actor of its own.
     pub(super) fn grown(self, core: &Arc<Core>, owner: &Mailbox<JobMsg>) -> Result<Self, Failure> {
-        let young = match self {
-            Self::Young(young) => young,
-            Self::Grown(mailbox) => return Ok(Self::Grown(mailbox)),
-        };
-        let attempt = &young.context.0;
+        let Self { context, form: Form::Young(young), open } = self else { return Ok(self) };
+        let attempt = &context.0;
         let item = attempt.item.0;
         let name = format!("{}/{}/{item}#{}", attempt.job, attempt.step_id(), attempt.number);
         let enrolled = core.roster.enroll("attempt", name);
@@ -103,12 +125,18 @@ impl Running {
         let supervisor = owner.actor.get_cell();
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, Attempt, arguments, supervisor)
             .map_err(|error| Failure::retryable("step.actor", error.to_string()))?;
-        Ok(Self::Grown(Mailbox { actor, record }))
+        Ok(Self { context, form: Form::Grown(Mailbox { actor, record }), open })
+    }
+
+    /// Keeps the body from beginning if it has not begun: from here on nothing of it is seen.
+    pub(super) fn hold_back(&self) {
+        // Whoever asks first decides; the body finds that it may not.
+        let _ = self.context.0.may_begin();
     }
 
     /// Tells the attempt's actor. One that has just ended has sent its word.
     pub(super) fn tell(&self, message: AttemptMsg) {
-        if let Self::Grown(mailbox) = self {
+        if let Form::Grown(mailbox) = &self.form {
             drop(mailbox.send(message));
         }
     }
@@ -243,6 +271,9 @@ async fn run(
 ) {
     // The semaphore is never closed; without a permit the body would still be right to run.
     let _permit = core.bodies.acquire().await.ok();
+    if !context.0.may_begin() {
+        return; // It was stopped on its way here; its actor tells of the end.
+    }
     let result = step.run(input, context.clone()).await;
     context.0.end();
     // The job's actor is gone only if the attempt was stopped.
@@ -321,7 +352,6 @@ impl Drop for RemainsInner {
         self.body.abort();
         self.context.0.cancel().cancel();
         self.context.0.children().kill();
-        self.core.counters.attempts_open.down();
         let context = self.context.clone();
         self.core.control.spawn(async move { remove_work_dir(&context).await });
     }

@@ -26,10 +26,11 @@ use tokio::task::AbortHandle;
 use super::JobsMsg;
 use super::attempt::{self, AttemptMsg, End, Running};
 use super::ledger::{Landed, Ledger, Reply, Turn};
+use super::parking::{self, Flight};
 use crate::clock;
 use crate::core::Core;
 use crate::handle::JobView;
-use crate::limits::{PASSIVATE_AFTER_MS, ROOM_RETRY_MS};
+use crate::limits::PASSIVATE_AFTER_MS;
 use crate::mailbox::{Enrolled, Mailbox};
 use crate::step::BodyResult;
 
@@ -37,6 +38,8 @@ use crate::step::BodyResult;
 pub(crate) enum JobMsg {
     /// Take the job over: the first message of every actor.
     Load,
+    /// The record under way finds no room on the disk.
+    Parked,
     /// A record is durable, or will never be, or the task that wrote it died.
     Committed(Result<Result<(), StoreError>, Died>),
     /// The body of an attempt came to its end.
@@ -48,7 +51,7 @@ pub(crate) enum JobMsg {
     /// A wait may be over.
     TimerFired,
     /// Somebody wants the job to stop, and to be told when that is durable.
-    Cancel(Option<String>, oneshot::Sender<CancelAnswer>),
+    Cancel(Option<String>, oneshot::Sender<CancelReply>),
     /// The process is about to stop: let what runs end, start nothing.
     Drain,
     /// The process stops now: give every attempt back.
@@ -58,6 +61,9 @@ pub(crate) enum JobMsg {
 /// A task panicked; its message has been logged.
 #[derive(Debug)]
 pub(crate) struct Died;
+
+/// What is said to a wish to cancel: its answer, or that there is no room to record it.
+pub(crate) type CancelReply = Result<CancelAnswer, StoreError>;
 
 /// What became of a wish to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +79,10 @@ pub enum CancelAnswer {
 /// What an actor is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// To run the job.
-    Run,
+    /// To run a job that nobody has ever worked on.
+    First,
+    /// To go on with a job.
+    Again,
     /// To record that the job has killed its actor too often.
     Quarantine,
 }
@@ -97,6 +105,7 @@ struct Owned {
     epoch: u64,
     sequence: u64,
     ledger: Ledger,
+    flight: Option<Flight>,
     /// Nothing of the job was ever interrupted, so its pure steps may run ahead of the disk. One
     /// that kills the process is thereby counted from the second time on, and found out.
     fresh: bool,
@@ -158,6 +167,7 @@ impl Life {
     ) -> Result<(), StoreError> {
         match message {
             JobMsg::Load => return self.load(mailbox).await,
+            JobMsg::Parked => self.park(),
             JobMsg::Committed(result) => {
                 result.expect("a task that dies with a record takes the actor with it")?;
                 self.land(mailbox);
@@ -189,13 +199,14 @@ impl Life {
             epoch: claim.epoch,
             sequence: claim.records.len() as u64,
             ledger: Ledger::default(),
-            fresh: claim.records.len() == 1 && self.mode == Mode::Run,
+            flight: None,
+            fresh: claim.records.len() == 1 && self.mode == Mode::First,
             attempts: BTreeMap::new(),
             timer: None,
             draining: false,
         });
         let input = match self.mode {
-            Mode::Run => Input::Resume,
+            Mode::First | Mode::Again => Input::Resume,
             Mode::Quarantine => Input::Quarantine { failure: poisoned() },
         };
         self.turn(mailbox, input, None);
@@ -207,15 +218,30 @@ impl Life {
         &mut self,
         mailbox: &Mailbox<JobMsg>,
         reason: Option<String>,
-        reply: oneshot::Sender<CancelAnswer>,
+        reply: oneshot::Sender<CancelReply>,
     ) {
         let Some(owned) = &self.owned else { return };
+        if owned.is_parked() {
+            // Not even decided: the asker may ask again when there is room.
+            drop(reply.send(Err(StoreError::Full)));
+            return;
+        }
         let answer = match &owned.state.phase {
             Phase::Ended { .. } => CancelAnswer::AlreadyEnded(owned.head.status),
             Phase::Stopping(callsheet_engine::StopCause::Cancel) => CancelAnswer::AlreadyStopping,
             _ => CancelAnswer::Accepted,
         };
         self.turn(mailbox, Input::Cancel { reason }, Some((reply, answer)));
+    }
+
+    /// The record under way waits for room. A cancel that waits with it is answered now; it is still
+    /// recorded in its turn, for it was decided on.
+    fn park(&mut self) {
+        let Some(owned) = &mut self.owned else { return };
+        owned.flight.iter_mut().for_each(|flight| flight.parked = true);
+        for (reply, _) in owned.ledger.take_replies() {
+            drop(reply.send(Err(StoreError::Full)));
+        }
     }
 
     fn drain(&mut self, mailbox: &Mailbox<JobMsg>) {
@@ -250,18 +276,20 @@ impl Life {
         owned.sequence += 1;
         let commit = Commit { job, epoch, sequence, events, head };
         let (core, mailbox) = (self.core.clone(), mailbox.clone());
-        tokio::spawn(async move {
-            let written = AssertUnwindSafe(commit_when_there_is_room(&core, commit));
+        let task = tokio::spawn(async move {
+            let written = AssertUnwindSafe(parking::commit(&core, &mailbox, commit));
             let result = written.catch_unwind().await.map_err(|_| Died);
             // The actor may have died meanwhile; its follower reads the journal.
             let _ = mailbox.send(JobMsg::Committed(result));
         });
+        owned.flight = Some(Flight::new(task.abort_handle()));
     }
 
     /// A record is durable: does and says what rests on it.
     fn land(&mut self, mailbox: &Mailbox<JobMsg>) {
         let Some(owned) = &mut self.owned else { return };
         self.core.counters.commits.up();
+        owned.flight = None;
         let landed = owned.ledger.land();
         if landed.head.as_ref().is_some_and(|head| head.status.has_ended()) {
             self.core.count_ending(&owned.state);
@@ -278,7 +306,7 @@ impl Life {
         for (reply, answer) in landed.replies {
             fail_point!("actors.answer.before");
             // The asker may have gone away; the cancel stands all the same.
-            let _ = reply.send(answer);
+            let _ = reply.send(Ok(answer));
             fail_point!("actors.answer.after");
         }
     }
@@ -303,7 +331,6 @@ impl Life {
         match action {
             Action::StartStep(start) => {
                 self.core.counters.attempts_started.up();
-                self.core.counters.attempts_open.up();
                 let token = start.token;
                 let job = (self.id, &owned.state.plan);
                 match attempt::begin(&self.core, mailbox, job, start) {
@@ -319,7 +346,10 @@ impl Life {
         fail_point!("actors.deed.after");
     }
 
+    /// Stops an attempt. What has not begun by now never does: an answer may follow at once.
     fn stop(&mut self, mailbox: &Mailbox<JobMsg>, token: Token, end: End) {
+        let attempt = self.owned.as_ref().and_then(|owned| owned.attempts.get(&token));
+        attempt.into_iter().for_each(Running::hold_back);
         self.grow(mailbox, token);
         let attempt = self.owned.as_ref().and_then(|owned| owned.attempts.get(&token));
         match attempt {
@@ -380,7 +410,6 @@ impl Life {
             return;
         }
         let counters = &self.core.counters;
-        counters.attempts_open.down();
         match outcome {
             Outcome::Succeeded(_) => counters.attempts_succeeded.up(),
             Outcome::Failed(_) => counters.attempts_failed.up(),
@@ -391,10 +420,14 @@ impl Life {
     /// Sets the timer of the next wait, or asks to be let go when there is nothing to do for long.
     fn rest(&mut self, mailbox: &Mailbox<JobMsg>, handled: u64) -> Result<(), ActorProcessingErr> {
         let Some(owned) = &mut self.owned else { return Ok(()) };
-        if !owned.ledger.is_settled() {
-            return Ok(());
+        // A draining job that is parked is let go with what it could not record.
+        let idle = owned.draining && owned.attempts.is_empty();
+        match &owned.flight {
+            Some(flight) if flight.parked && idle => flight.give_up(),
+            _ if !owned.ledger.is_settled() => return Ok(()),
+            _ => {}
         }
-        let over = owned.state.has_ended() || (owned.draining && owned.attempts.is_empty());
+        let over = owned.state.has_ended() || idle;
         let sleeps = match owned.head.status {
             JobStatus::Sleeping { until } if owned.state.only_waits() => Some(until),
             _ => None,
@@ -415,6 +448,10 @@ impl Life {
 }
 
 impl Owned {
+    fn is_parked(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.parked)
+    }
+
     /// Whether a deed may be done before what it rests on is durable: a pure body, of which nothing
     /// can be seen outside before its result is, in a job that was never interrupted.
     fn goes_ahead(&self, core: &Core, deed: &Action) -> bool {
@@ -483,23 +520,6 @@ fn status_of(state: &JobState, now: Timestamp) -> JobStatus {
         Phase::Ended { ending: Ending::Succeeded(_), .. } => JobStatus::Succeeded,
         Phase::Ended { ending: Ending::Failed(_), .. } => JobStatus::Failed,
         Phase::Ended { ending: Ending::Cancelled, .. } => JobStatus::Cancelled,
-    }
-}
-
-/// Commits; while the disk is full the job is parked here, and nothing that it has done is lost.
-async fn commit_when_there_is_room(core: &Core, commit: Commit) -> Result<(), StoreError> {
-    fail_point!("actors.commit.before");
-    loop {
-        match core.store.commit(commit.clone()).await {
-            Err(StoreError::Full) => {
-                tracing::warn!(job = %commit.job, "the disk is full; the job is parked");
-                tokio::time::sleep(Duration::from_millis(ROOM_RETRY_MS)).await;
-            }
-            other => {
-                fail_point!("actors.commit.after");
-                return other;
-            }
-        }
     }
 }
 

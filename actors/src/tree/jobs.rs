@@ -10,7 +10,7 @@ use callsheet_engine::{JobId, Millis};
 use fail::fail_point;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Origin};
 use super::job::{Job, JobMsg, Mode};
 use super::scheduler::SchedulerMsg;
 use crate::clock;
@@ -20,8 +20,10 @@ use crate::mailbox::{Enrolled, Mailbox};
 
 /// What wakes the supervisor.
 pub(crate) enum JobsMsg {
-    /// This job is new to this supervisor: it gets an actor when there is a place.
+    /// This job was just accepted.
     Begin(JobId),
+    /// This job was found in the store when the tree was started.
+    Recover(JobId),
     /// This job has something to do: a wait of its is over.
     Wake(JobId),
     /// Hand this to the job's actor; start one if it has none.
@@ -91,8 +93,9 @@ impl Actor for Jobs {
         active.enrolled.record.handled();
         fail_point!("tree.jobs");
         match message {
-            JobsMsg::Begin(job) => active.begin(&myself, job)?,
-            JobsMsg::Wake(job) => active.wake(&myself, job)?,
+            JobsMsg::Begin(job) => active.admit(&myself, job, Origin::New)?,
+            JobsMsg::Recover(job) => active.admit(&myself, job, Origin::Recovered)?,
+            JobsMsg::Wake(job) => active.admit(&myself, job, Origin::Woken)?,
             JobsMsg::Tell(job, message) => active.tell(&myself, job, message)?,
             JobsMsg::Retire(job, handled) => active.retire(&myself, job, handled)?,
             JobsMsg::Sleep(job, until) => active.schedule(job, until)?,
@@ -129,32 +132,26 @@ impl Actor for Jobs {
 }
 
 impl Active {
-    fn begin(&mut self, myself: &ActorRef<JobsMsg>, job: JobId) -> Result<(), ActorProcessingErr> {
-        if self.is_full() && self.may_start(job) {
-            self.backlog.add_new(job);
-            return Ok(());
-        }
-        self.wake(myself, job)
-    }
-
-    fn wake(&mut self, myself: &ActorRef<JobsMsg>, job: JobId) -> Result<(), ActorProcessingErr> {
+    /// Lets a job have an actor, now or when there is a place.
+    fn admit(
+        &mut self,
+        myself: &ActorRef<JobsMsg>,
+        job: JobId,
+        origin: Origin,
+    ) -> Result<(), ActorProcessingErr> {
         if let Some(actor) = self.actors.get(&job) {
             // An actor that is ending is followed by another once its end is known.
             let _ = actor.send(JobMsg::TimerFired);
             return Ok(());
         }
-        if !self.may_start(job) {
+        if self.core.is_draining() || self.hopeless.contains(&job) {
             return Ok(());
         }
         if self.is_full() {
-            self.backlog.add_woken(job);
+            self.backlog.add(job, origin);
             return Ok(());
         }
-        self.start(myself, job).map(|_| ())
-    }
-
-    fn may_start(&self, job: JobId) -> bool {
-        !self.core.is_draining() && !self.hopeless.contains(&job)
+        self.start(myself, job, origin).map(|_| ())
     }
 
     fn is_full(&self) -> bool {
@@ -173,7 +170,7 @@ impl Active {
         }
         let actor = match self.actors.get(&job) {
             Some(actor) => actor.clone(),
-            None => self.start(myself, job)?,
+            None => self.start(myself, job, Origin::Woken)?,
         };
         let _ = actor.send(message);
         Ok(())
@@ -183,9 +180,14 @@ impl Active {
         &mut self,
         myself: &ActorRef<JobsMsg>,
         job: JobId,
+        origin: Origin,
     ) -> Result<Mailbox<JobMsg>, ActorProcessingErr> {
         let deaths = self.deaths.get(&job).copied().unwrap_or(0);
-        let mode = if deaths >= MAX_ACTOR_DEATHS_COUNT { Mode::Quarantine } else { Mode::Run };
+        let mode = match origin {
+            _ if deaths >= MAX_ACTOR_DEATHS_COUNT => Mode::Quarantine,
+            Origin::New => Mode::First,
+            Origin::Recovered | Origin::Woken => Mode::Again,
+        };
         let enrolled = self.core.roster.enroll("job", job.to_string());
         let record = enrolled.record.clone();
         let arguments = (self.core.clone(), enrolled, job, mode);
@@ -254,9 +256,9 @@ impl Active {
     fn fill(&mut self, myself: &ActorRef<JobsMsg>) -> Result<(), ActorProcessingErr> {
         while !self.is_full()
             && !self.core.is_draining()
-            && let Some((job, _)) = self.backlog.next()
+            && let Some((job, origin)) = self.backlog.next()
         {
-            self.wake(myself, job)?;
+            self.admit(myself, job, origin)?;
         }
         Ok(())
     }

@@ -10,12 +10,12 @@ use callsheet_engine::{Action, Event};
 use callsheet_storage::JobHead;
 use tokio::sync::oneshot;
 
-use super::job::CancelAnswer;
+use super::job::{CancelAnswer, CancelReply};
 use crate::limits::{MAX_AHEAD_BYTES, RECORD_TARGET_BYTES};
 use crate::size::json_bytes;
 
 /// An answer that somebody waits for.
-pub(super) type Reply = (oneshot::Sender<CancelAnswer>, CancelAnswer);
+pub(super) type Reply = (oneshot::Sender<CancelReply>, CancelAnswer);
 
 /// What one turn came to.
 #[derive(Default)]
@@ -96,6 +96,13 @@ impl Ledger {
         let head = record.head.clone();
         self.flight = Some(record.into_landed());
         Some((events, head))
+    }
+
+    /// Those who wait for an answer, out of every turn.
+    pub(super) fn take_replies(&mut self) -> Vec<Reply> {
+        let waiting = self.waiting.iter_mut().map(|(turn, _)| &mut turn.replies);
+        let all = self.flight.iter_mut().map(|landed| &mut landed.replies).chain(waiting);
+        all.flat_map(std::mem::take).collect()
     }
 
     /// The record under way is durable: what is to be done now.

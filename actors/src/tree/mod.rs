@@ -14,6 +14,7 @@ mod job;
 mod jobs;
 mod ledger;
 mod nursery;
+mod parking;
 mod root;
 mod scheduler;
 

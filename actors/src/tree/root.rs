@@ -139,7 +139,7 @@ impl Tree {
     ) -> Result<(), ActorProcessingErr> {
         let now = clock::now();
         let heads = self.core.store.live().await.inspect_err(|error| self.core.note(error))?;
-        let wake = |job: JobId| jobs.send(JobsMsg::Begin(job));
+        let wake = |job: JobId| jobs.send(JobsMsg::Recover(job));
         for head in heads {
             let told = match head.status {
                 JobStatus::Sleeping { until } if until > now => {
@@ -149,6 +149,8 @@ impl Tree {
             };
             told.map_err(|_| "a branch of the tree died while it was started")?;
         }
+        // A job may have ended with nobody left to tell of it.
+        self.core.waiters.send_away();
         Ok(())
     }
 }
