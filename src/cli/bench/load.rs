@@ -1,6 +1,8 @@
 //! The load: so many at once, the next begun when one has ended.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -78,12 +80,40 @@ where
     Ok(Done { time, all: since.elapsed(), ..all })
 }
 
+/// Does so many of them, `at_once` at a time.
+///
+/// # Errors
+/// The first that fails; the others are dropped.
+pub(crate) async fn so_many<F, Fut>(at_once: usize, count: usize, one: F) -> Result<Latencies>
+where
+    F: Fn() -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<()>> + Send,
+{
+    let left = Arc::new(AtomicUsize::new(count));
+    let mut lanes = JoinSet::new();
+    for _ in 0..at_once.min(count) {
+        let (one, left) = (one.clone(), left.clone());
+        lanes.spawn(async move {
+            let take = |left: usize| left.checked_sub(1);
+            let mut latencies = Latencies::default();
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                let begun = Instant::now();
+                one().await?;
+                latencies.push(begun.elapsed());
+            }
+            Ok::<_, CliError>(latencies)
+        });
+    }
+    let mut all = Latencies::default();
+    while let Some(lane) = lanes.join_next().await {
+        all.append(lane.map_err(|error| broken("a load", error))??);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     #[tokio::test]
@@ -114,6 +144,23 @@ mod tests {
         assert_eq!((done.count(), done.within), (2, 0));
         assert!(done.per_second() > 0.0 && done.per_second() <= 50.0, "{done:?}");
         assert!(Done::default().per_second().abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn so_many_are_done_and_no_more() {
+        for (at_once, count) in [(3, 10), (10, 3), (1, 0)] {
+            let begun = Arc::new(AtomicUsize::new(0));
+            let counter = begun.clone();
+            let one = move || {
+                let counter = counter.clone();
+                async move {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                }
+            };
+            let done = so_many(at_once, count, one).await.unwrap();
+            assert_eq!((done.count(), begun.load(Ordering::SeqCst)), (count as u64, count));
+        }
     }
 
     #[tokio::test]

@@ -6,16 +6,22 @@
 
 mod bare_log;
 mod bare_store;
+mod cancel;
+mod child;
+mod door;
+mod fan_out;
 mod latency;
+mod ledger;
 mod load;
 mod meter;
 mod place;
+mod recover;
 mod repertoire;
 mod report;
 mod throughput;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -24,6 +30,7 @@ use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::print;
 use crate::cli::signals::Signals;
 
+use door::Over;
 use place::Place;
 use report::Report;
 
@@ -32,7 +39,8 @@ const EXAMPLES: &str = "\
 Examples:
   callsheet bench chain10
   callsheet bench chain10 --jobs 256 --seconds 10
-  callsheet bench submit --jobs 16 --json
+  callsheet bench submit --jobs 16 --over http --json
+  callsheet bench recover
   callsheet bench fan100 --data /var/lib/callsheet-bench
 
 Trust the ratios: they hold from machine to machine, the times are this disk's.";
@@ -45,9 +53,19 @@ pub(crate) struct BenchArgs {
     #[arg(value_enum, value_name = "JOB")]
     job: Job,
 
-    /// Jobs at once: when one has ended the next is submitted
-    #[arg(long, default_value = "1", value_name = "N")]
-    jobs: NonZeroUsize,
+    /// Jobs at once: when one has ended the next is submitted; by default 1
+    ///
+    /// For `recover` and `cancel` all there are, by default 1,000. `fan100k` is always one job.
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// Items of the largest job of `fan100k`
+    #[arg(long, default_value = "100000", value_name = "N")]
+    items: NonZeroUsize,
+
+    /// How `submit` submits
+    #[arg(long, value_enum, value_name = "WAY", default_value_t)]
+    over: Over,
 
     /// Seconds that the engine is measured for, after a warm-up
     ///
@@ -64,6 +82,28 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    /// What a child process of a measurement does, in the directory that it is given
+    #[arg(long, value_enum, hide = true, requires = "data")]
+    role: Option<Role>,
+}
+
+/// What a child process is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// To be killed.
+    Victim,
+    /// To go on after that.
+    Heir,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Victim => "victim",
+            Self::Heir => "heir",
+        }
+    }
 }
 
 /// What can be measured.
@@ -75,11 +115,25 @@ enum Job {
     Fan100,
     /// The answer to a submit, which comes when the job is on stable storage
     Submit,
+    /// One job with very many items: what an item costs as they grow more
+    Fan100k,
+    /// kill -9 in the middle of many jobs of ten steps that take 50 ms, and the restart
+    Recover,
+    /// Many running jobs, each with a child process, cancelled at once
+    Cancel,
 }
 
 impl Job {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Jobs when none are asked for.
+    fn jobs(self) -> usize {
+        match self {
+            Self::Chain10 | Self::Fan100 | Self::Submit | Self::Fan100k => 1,
+            Self::Recover | Self::Cancel => 1_000,
+        }
     }
 }
 
@@ -103,6 +157,9 @@ impl std::str::FromStr for Seconds {
 /// # Errors
 /// When the directory cannot be used, or the engine fails while it is measured.
 pub(crate) async fn run(args: BenchArgs) -> Result<Exit> {
+    if let (Some(role), Some(dir)) = (args.role, &args.data) {
+        return play(&args, role, dir).await;
+    }
     let mut signals = Signals::listen()?;
     let place = Place::find(args.data.as_deref())?;
     eprintln!("measuring {} in {place}", args.job.name());
@@ -121,12 +178,37 @@ pub(crate) async fn run(args: BenchArgs) -> Result<Exit> {
 }
 
 async fn measure(args: &BenchArgs, place: &Place) -> Result<Report> {
-    let asked =
-        throughput::Asked { name: args.job.name(), jobs: args.jobs.get(), time: args.seconds.0 };
+    let (name, jobs) = (args.job.name(), args.jobs());
+    let asked = throughput::Asked { name: name.clone(), jobs, time: args.seconds.0 };
     match args.job {
         Job::Chain10 => throughput::closed_loop(&repertoire::CHAIN10, &asked, place).await,
         Job::Fan100 => throughput::closed_loop(&repertoire::FAN100, &asked, place).await,
-        Job::Submit => throughput::submits(&asked, place).await,
+        Job::Submit => throughput::submits(args.over, &asked, place).await,
+        Job::Fan100k => fan_out::measure(args.items.get(), &asked, place).await,
+        Job::Recover => recover::measure(name, jobs, place).await,
+        Job::Cancel => cancel::measure(name, jobs, place).await,
+    }
+}
+
+/// The part of a child process.
+async fn play(args: &BenchArgs, role: Role, dir: &Path) -> Result<Exit> {
+    match (args.job, role) {
+        (Job::Recover, Role::Victim) => recover::victim(dir, args.jobs()).await?,
+        (Job::Recover, Role::Heir) => recover::heir(dir).await?,
+        (job, _) => {
+            let message = format!("`{}` needs no child process", job.name());
+            return Err(CliError::usage(message).hint("leave --role out"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+impl BenchArgs {
+    fn jobs(&self) -> usize {
+        match self.job {
+            Job::Fan100k => 1,
+            job => self.jobs.map_or(job.jobs(), NonZeroUsize::get),
+        }
     }
 }
 

@@ -1,11 +1,23 @@
-//! What is run: the workflows that are measured, and the one step kind that they need.
+//! What is run: the workflows that are measured, and the step kinds that they need.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use callsheet::definition::Effect;
-use callsheet::{Engine, EngineBuilder, Step, StepContext, StepResult, Submit};
+use callsheet::{Engine, EngineBuilder, Step, StepContext, StepError, StepResult, Submit};
 use serde_json::{Value, json};
+
+use super::cancel::child_seconds;
+use super::ledger::{Deed, Ledger};
 
 /// Bytes of the result of one step, as JSON.
 pub(crate) const RESULT_BYTES: usize = 100;
+
+/// How long a step takes that is there to be killed in.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How long the child processes would live that are there to be ended.
+pub(crate) const CHILD_SECONDS: u32 = 86_399;
 
 /// A workflow to measure.
 #[derive(Clone, Copy, Debug)]
@@ -14,49 +26,88 @@ pub(crate) struct Piece {
     pub(crate) name: &'static str,
     /// Steps in one job of it, each item of a fan-out counted as one.
     pub(crate) steps: u64,
-    text: fn() -> String,
-    input: fn() -> Value,
+    shape: Shape,
+}
+
+/// What a workflow looks like.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// Steps of one kind, one after another.
+    Chain(&'static str),
+    /// One step fanned out, so many at once, and one that joins.
+    Fan(u64),
 }
 
 /// Ten steps, one after another.
 pub(crate) const CHAIN10: Piece =
-    Piece { name: "chain10", steps: 10, text: || chain("chain10", 10), input: || json!({}) };
+    Piece { name: "chain10", steps: 10, shape: Shape::Chain("bench.no_op") };
 
 /// One step fanned out to 100 items, and one that joins them.
-pub(crate) const FAN100: Piece = Piece {
-    name: "fan100",
-    steps: 101,
-    text: || fan("fan100", 100),
-    input: || json!({ "items": (0..100).collect::<Vec<_>>() }),
-};
+pub(crate) const FAN100: Piece = Piece { name: "fan100", steps: 101, shape: Shape::Fan(100) };
 
 /// One step: what is submitted where the submit is all that counts.
 pub(crate) const SINGLE: Piece =
-    Piece { name: "single", steps: 1, text: || chain("single", 1), input: || json!({}) };
+    Piece { name: "single", steps: 1, shape: Shape::Chain("bench.no_op") };
+
+/// Ten steps that take 50 ms each.
+pub(crate) const NAPS: Piece = Piece { name: "naps", steps: 10, shape: Shape::Chain("bench.nap") };
+
+/// One step that waits for a child process.
+pub(crate) const CHILDREN: Piece =
+    Piece { name: "children", steps: 1, shape: Shape::Chain("bench.child") };
+
+/// The same as [`FAN100`] with more items than may be open at once.
+const FAN: Piece = Piece { name: "fan", steps: 0, shape: Shape::Fan(256) };
 
 impl Piece {
+    /// One step fanned out to so many items, and one that joins them.
+    pub(crate) fn fan(items: usize) -> Self {
+        Self { steps: items as u64 + 1, ..FAN }
+    }
+
     /// A job of it.
     pub(crate) fn job(&self) -> Submit {
-        Submit::named(self.name, (self.input)())
+        let input = match self.shape {
+            Shape::Chain(_) => json!({}),
+            Shape::Fan(_) => json!({ "items": (1..self.steps).collect::<Vec<_>>() }),
+        };
+        Submit::named(self.name, input)
+    }
+
+    /// Its definition.
+    fn text(&self) -> String {
+        match self.shape {
+            Shape::Chain(kind) => chain(self.name, kind, self.steps),
+            Shape::Fan(at_once) => fan(self.name, at_once),
+        }
     }
 }
 
 /// A builder that knows all pieces and what they need.
 pub(crate) fn builder() -> EngineBuilder {
-    let pieces = [CHAIN10, FAN100, SINGLE];
-    let builder = Engine::builder().step(NoOp);
-    pieces.iter().fold(builder, |builder, piece| builder.workflow((piece.text)()))
+    with(Nap(None))
 }
 
-fn chain(name: &str, steps: usize) -> String {
-    let mut text = format!("name: {name}\nsteps:\n  - {{ id: s1, uses: bench.no_op }}\n");
+/// The same, whose naps are written down.
+pub(crate) fn builder_with(ledger: Arc<Ledger>) -> EngineBuilder {
+    with(Nap(Some(ledger)))
+}
+
+fn with(nap: Nap) -> EngineBuilder {
+    let builder = Engine::builder().step(NoOp).step(nap).step(Child);
+    let pieces = [CHAIN10, FAN100, SINGLE, NAPS, CHILDREN, FAN];
+    pieces.iter().fold(builder, |builder, piece| builder.workflow(piece.text()))
+}
+
+fn chain(name: &str, kind: &str, steps: u64) -> String {
+    let mut text = format!("name: {name}\nsteps:\n  - {{ id: s1, uses: {kind} }}\n");
     for n in 2..=steps {
-        text.push_str(&format!("  - {{ id: s{n}, uses: bench.no_op, needs: [s{}] }}\n", n - 1));
+        text.push_str(&format!("  - {{ id: s{n}, uses: {kind}, needs: [s{}] }}\n", n - 1));
     }
     text + &format!("output: \"{{{{ steps.s{steps} }}}}\"\n")
 }
 
-fn fan(name: &str, at_once: usize) -> String {
+fn fan(name: &str, at_once: u64) -> String {
     format!(
         "name: {name}\nsteps:\n  \
          - {{ id: fan, uses: bench.no_op, for_each: \"{{{{ input.items }}}}\", \
@@ -64,6 +115,10 @@ fn fan(name: &str, at_once: usize) -> String {
          - {{ id: join, uses: bench.no_op, needs: [fan] }}\n\
          output: \"{{{{ steps.fan | length }}}}\"\n"
     )
+}
+
+fn result() -> String {
+    "x".repeat(RESULT_BYTES - 2) // and two quotes
 }
 
 /// Does nothing, with a result of [`RESULT_BYTES`]: what is left is what the engine costs.
@@ -82,7 +137,48 @@ impl Step for NoOp {
     }
 
     async fn run(&self, _: Value, _: StepContext) -> StepResult<String> {
-        Ok("x".repeat(RESULT_BYTES - 2)) // and two quotes
+        Ok(result())
+    }
+}
+
+/// Takes [`NAP`], and writes down when it began and ended. Not pure: nothing may run ahead of it.
+struct Nap(Option<Arc<Ledger>>);
+
+impl Step for Nap {
+    type Input = Value;
+    type Output = String;
+
+    fn kind(&self) -> String {
+        "bench.nap".into()
+    }
+
+    async fn run(&self, _: Value, context: StepContext) -> StepResult<String> {
+        let write = |deed| {
+            let (job, step) = (context.job().to_string(), context.step());
+            let written = self.0.as_ref().map_or(Ok(()), |ledger| ledger.write(deed, &job, step));
+            written.map_err(|error| StepError::fatal("bench.ledger", error.to_string()))
+        };
+        write(Deed::Begun)?;
+        tokio::time::sleep(NAP).await;
+        write(Deed::Ended)?;
+        Ok(result())
+    }
+}
+
+/// Starts a child process and waits for its end, which is far away.
+struct Child;
+
+impl Step for Child {
+    type Input = Value;
+    type Output = String;
+
+    fn kind(&self) -> String {
+        "bench.child".into()
+    }
+
+    async fn run(&self, _: Value, context: StepContext) -> StepResult<String> {
+        context.command("sleep").arg(child_seconds()).run().await?;
+        Ok(result())
     }
 }
 
@@ -94,7 +190,13 @@ mod tests {
     #[tokio::test]
     async fn every_piece_does_what_it_says() {
         let engine = builder().in_memory().open().await.unwrap();
-        let table = [(CHAIN10, RESULT_BYTES), (FAN100, 3), (SINGLE, RESULT_BYTES)];
+        let table = [
+            (CHAIN10, RESULT_BYTES),
+            (FAN100, 3),
+            (SINGLE, RESULT_BYTES),
+            (Piece::fan(7), 1),
+            (NAPS, RESULT_BYTES),
+        ];
         for (piece, bytes) in table {
             let before = engine.stats();
             let view = engine.submit(piece.job()).await.unwrap().job.wait().await.unwrap();

@@ -7,6 +7,7 @@ use callsheet::{Engine, StoreStats};
 
 use super::bare_log;
 use super::bare_store::{BareStore, Script};
+use super::door::{Door, Over};
 use super::load::{self, Done};
 use super::meter;
 use super::place::Place;
@@ -47,12 +48,12 @@ pub(crate) async fn closed_loop(piece: &Piece, asked: &Asked, place: &Place) -> 
         let meter = subject.start();
         let done = subject.run(piece, asked.jobs, asked.time / ROUNDS).await?;
         of_engine.add(done, subject.stop(&meter));
-        beside.round(of_engine.cost.bytes_per_record()).await?;
+        beside.round(of_engine.bytes_per_record()).await?;
     }
     subject.engine.stop_now().await;
     let records = beside.script.records() as f64;
     let mut report = of_engine.report(piece, asked, records);
-    beside.close(&mut report, of_engine.done.per_second() * records).await;
+    beside.close(&mut report, of_engine.per_second() * records).await;
     place.describe(&mut report);
     Ok(report)
 }
@@ -61,49 +62,76 @@ pub(crate) async fn closed_loop(piece: &Piece, asked: &Asked, place: &Place) -> 
 ///
 /// # Errors
 /// When the engine or the disk fails.
-pub(crate) async fn submits(asked: &Asked, place: &Place) -> Result<Report> {
+pub(crate) async fn submits(over: Over, asked: &Asked, place: &Place) -> Result<Report> {
     let subject = Subject::open(place).await?;
+    let door = Door::open(over, &subject.engine).await?;
     let script = Script::of(&subject.engine, &SINGLE).await?.accepted();
-    subject.submit(asked.jobs, asked.time / WARM_UP_SHARE).await?;
+    subject.submit(&door, asked.jobs, asked.time / WARM_UP_SHARE).await?;
     let mut of_engine = Part::default();
     let ended = subject.engine.stats().jobs_succeeded;
     let meter = subject.start();
-    let done = subject.submit(asked.jobs, asked.time).await?;
+    let done = subject.submit(&door, asked.jobs, asked.time).await?;
     of_engine.add(done, subject.stop(&meter));
     let ended = subject.engine.stats().jobs_succeeded - ended;
     // What was accepted would run on beside the others; it is not what is measured here.
     subject.engine.stop_now().await;
     let mut beside = Beside::new(place, script, asked);
     for _ in 0..ROUNDS {
-        beside.round(of_engine.cost.bytes_per_record()).await?;
+        beside.round(of_engine.bytes_per_record()).await?;
     }
     let mut report = of_engine.report(&SINGLE, asked, 1.0);
     report.steps_per_s = Some(ended as f64 / asked.time.as_secs_f64());
     report.note("jobs_ended_meanwhile", ended);
-    beside.close(&mut report, of_engine.done.per_second()).await;
+    report.note("over", over.name());
+    beside.close(&mut report, of_engine.per_second()).await;
     place.describe(&mut report);
     Ok(report)
 }
 
 /// The engine under measurement.
-struct Subject {
+pub(crate) struct Subject {
     engine: Engine,
     dir: PathBuf,
 }
 
 /// What had been spent at an instant.
-struct Meter {
+pub(crate) struct Meter {
     store: StoreStats,
     cpu: Duration,
     disk: u64,
 }
 
 impl Subject {
-    async fn open(place: &Place) -> Result<Self> {
+    /// Opens one in the place.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) async fn open(place: &Place) -> Result<Self> {
         let dir = place.join("engine");
         let opened = repertoire::builder().data_dir(&dir).open().await;
         let engine = opened.map_err(|error| CliError::from(error).exit_with_engine())?;
         Ok(Self { engine, dir })
+    }
+
+    /// What a job of a piece records.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) async fn script(&self, piece: &Piece) -> Result<Script> {
+        Script::of(&self.engine, piece).await
+    }
+
+    /// One job of a piece.
+    ///
+    /// # Errors
+    /// When it does not end as it should.
+    pub(crate) async fn once(&self, piece: &Piece) -> Result<Done> {
+        self.run(piece, 1, Duration::from_nanos(1)).await
+    }
+
+    /// Lets go of it.
+    pub(crate) async fn close(self) {
+        self.engine.stop_now().await;
     }
 
     async fn run(&self, piece: &Piece, at_once: usize, time: Duration) -> Result<Done> {
@@ -121,16 +149,17 @@ impl Subject {
         load::keep(at_once, time, one).await
     }
 
-    async fn submit(&self, at_once: usize, time: Duration) -> Result<Done> {
-        let engine = self.engine.clone();
+    async fn submit(&self, door: &Door, at_once: usize, time: Duration) -> Result<Done> {
+        let (engine, door) = (self.engine.clone(), door.clone());
         let one = move || {
-            let engine = engine.clone();
-            async move { Ok(engine.submit(SINGLE.job()).await.map(drop)?) }
+            let (engine, door) = (engine.clone(), door.clone());
+            async move { door.submit(&engine).await }
         };
         load::keep(at_once, time, one).await
     }
 
-    fn start(&self) -> Meter {
+    /// Begins to measure what is spent.
+    pub(crate) fn start(&self) -> Meter {
         Meter {
             store: self.engine.stats().store,
             cpu: meter::cpu_time(),
@@ -138,7 +167,8 @@ impl Subject {
         }
     }
 
-    fn stop(&self, since: &Meter) -> Cost {
+    /// What was spent since then.
+    pub(crate) fn stop(&self, since: &Meter) -> Cost {
         let (now, store) = (self.start(), since.store);
         Cost {
             records: now.store.records - store.records,
@@ -153,7 +183,7 @@ impl Subject {
 
 /// What some rounds have cost.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cost {
+pub(crate) struct Cost {
     records: u64,
     flushes: u64,
     keys: u64,
@@ -162,23 +192,32 @@ struct Cost {
     disk: u64,
 }
 
-impl Cost {
-    /// Size of the record that the bare log writes as often as the engine writes one.
-    fn bytes_per_record(&self) -> usize {
-        usize::try_from(self.bytes / self.records.max(1)).unwrap_or(usize::MAX).max(1)
-    }
-}
-
 /// The engine's part of a measurement.
 #[derive(Default)]
-struct Part {
+pub(crate) struct Part {
     done: Done,
     cost: Cost,
     rss_mib: Option<f64>,
 }
 
 impl Part {
-    fn add(&mut self, done: Done, cost: Cost) {
+    /// Size of the record that the bare log writes as often as the engine writes one.
+    pub(crate) fn bytes_per_record(&self) -> usize {
+        usize::try_from(self.cost.bytes / self.records().max(1)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Records that were made durable.
+    pub(crate) fn records(&self) -> u64 {
+        self.cost.records
+    }
+
+    /// Jobs a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.done.per_second()
+    }
+
+    /// Takes one more round.
+    pub(crate) fn add(&mut self, done: Done, cost: Cost) {
         self.done.add(done);
         let before = self.cost;
         self.cost = Cost {
@@ -193,7 +232,8 @@ impl Part {
         self.rss_mib.get_or_insert_with(meter::resident_mib);
     }
 
-    fn report(&self, piece: &Piece, asked: &Asked, records: f64) -> Report {
+    /// The figures; `records` is what counts of one job beside the bare store and the bare log.
+    pub(crate) fn report(&self, piece: &Piece, asked: &Asked, records: f64) -> Report {
         let jobs = self.done.count().max(1) as f64;
         let steps = jobs * piece.steps as f64;
         let [p50, p99] = self.done.latencies.percentiles_ms([50.0, 99.0]);
@@ -216,13 +256,13 @@ impl Part {
         report.note("keys_per_job", self.cost.keys as f64 / jobs);
         let flushes = self.cost.flushes.max(1) as f64;
         report.note("records_per_flush", self.cost.records as f64 / flushes);
-        report.note("bytes_per_record", self.cost.bytes_per_record());
+        report.note("bytes_per_record", self.bytes_per_record());
         report
     }
 }
 
 /// The bare store and the bare log, measured in the same run.
-struct Beside<'a> {
+pub(crate) struct Beside<'a> {
     place: &'a Place,
     script: Script,
     store: Option<BareStore>,
@@ -233,13 +273,18 @@ struct Beside<'a> {
 }
 
 impl<'a> Beside<'a> {
-    fn new(place: &'a Place, script: Script, asked: &Asked) -> Self {
+    /// Nothing measured yet.
+    pub(crate) fn new(place: &'a Place, script: Script, asked: &Asked) -> Self {
         let time = asked.time / ROUNDS / BARE_SHARE;
         let (of_store, of_log) = (Done::default(), Done::default());
         Self { place, script, store: None, jobs: asked.jobs, time, of_store, of_log }
     }
 
-    async fn round(&mut self, bytes: usize) -> Result<()> {
+    /// One turn of each, with records of so many bytes for the log.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub(crate) async fn round(&mut self, bytes: usize) -> Result<()> {
         let store = match self.store.take() {
             Some(store) => store,
             None => {
@@ -254,7 +299,8 @@ impl<'a> Beside<'a> {
         Ok(())
     }
 
-    async fn close(self, report: &mut Report, records_per_s: f64) {
+    /// Adds the ratios to a report, for so many records a second of the engine's.
+    pub(crate) async fn close(self, report: &mut Report, records_per_s: f64) {
         if let Some(store) = self.store {
             store.close().await;
         }
@@ -331,9 +377,12 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn submits_are_measured() {
-        let (_dir, place) = place();
-        let report = submits(&asked("submit", 8), &place).await.unwrap();
-        is_sane(&report);
-        assert!(report.detail["jobs_ended_meanwhile"].is_u64(), "{report:?}");
+        for over in [Over::Embedded, Over::Http] {
+            let (_dir, place) = place();
+            let report = submits(over, &asked("submit", 8), &place).await.unwrap();
+            is_sane(&report);
+            assert!(report.detail["jobs_ended_meanwhile"].is_u64(), "{report:?}");
+            assert_eq!(report.detail["over"], over.name());
+        }
     }
 }
