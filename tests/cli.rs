@@ -2,6 +2,8 @@
 //! interrupted or killed.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/golden.rs"]
 mod golden;
 #[path = "cli/interrupt.rs"]

@@ -49,8 +49,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// An attempt is about to be made. Recorded before its body starts; a pure body, of which nothing
-    /// is seen outside before its result is recorded, may run ahead.
+    /// An attempt is about to be made. Recorded before its body starts; a pure body, of which
+    /// nothing is seen outside before its result is recorded, may run ahead.
     StepStarted {
         /// Which step.
         step: StepIndex,

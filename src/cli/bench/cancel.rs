@@ -76,7 +76,7 @@ async fn cancel_all(handles: Vec<JobHandle>) -> Result<Latencies> {
     for job in handles {
         answers.spawn(async move {
             job.cancel(None).await?;
-            // All are asked for at the same instant; what waits for a thread here waits in life too.
+            // All are asked for at one instant; what waits for a thread here waits in life too.
             Ok::<_, CliError>(begun.elapsed())
         });
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of one line, its end included.
-const LINE_BYTES: u64 = 85;
+const LINE_BYTES: u64 = 86;
 
 /// A ledger to write in.
 #[derive(Debug)]

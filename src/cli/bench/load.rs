@@ -25,6 +25,13 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    /// One deed, which took so long.
+    pub(crate) fn one(time: Duration) -> Self {
+        let mut latencies = Latencies::default();
+        latencies.push(time);
+        Self { latencies, within: 1, time, all: time }
+    }
+
     /// How many were done, those that ended after the time included.
     pub(crate) fn count(&self) -> u64 {
         self.latencies.count()

@@ -1,4 +1,4 @@
-//! kill -9 in the middle of many jobs, and the restart: how soon work goes on, and what is repeated.
+//! kill -9 in the middle of many jobs, and the restart: how soon work goes on, what is repeated.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet::definition::Effect;
-use callsheet::{Engine, EngineBuilder, Step, StepContext, StepError, StepResult, Submit};
+use callsheet::{Engine, EngineBuilder, Step, StepContext, StepResult, Submit};
 use serde_json::{Value, json};
 
 use super::cancel::child_seconds;
@@ -155,8 +155,7 @@ impl Step for Nap {
     async fn run(&self, _: Value, context: StepContext) -> StepResult<String> {
         let write = |deed| {
             let (job, step) = (context.job().to_string(), context.step());
-            let written = self.0.as_ref().map_or(Ok(()), |ledger| ledger.write(deed, &job, step));
-            written.map_err(|error| StepError::fatal("bench.ledger", error.to_string()))
+            self.0.as_ref().map_or(Ok(()), |ledger| ledger.write(deed, &job, step))
         };
         write(Deed::Begun)?;
         tokio::time::sleep(NAP).await;
