@@ -49,6 +49,13 @@ steps:
   - { id: a, uses: any, retry: { max_attempts: 1 }, on_error: continue }
   - { id: b, uses: any, with: { x: '{{ steps.a.part.x }}' }, on_error: continue }
 ",
+    // A timer, and a step beside it that may end the job.
+    "
+name: timer
+steps:
+  - { id: nap, sleep: 1h }
+  - { id: a, uses: any, retry: { max_attempts: 1 } }
+",
     // Fan-out: an empty list, items whose input cannot be made, fallbacks whose input cannot.
     "
 name: fan
@@ -336,6 +343,7 @@ fn item_name(status: &ItemStatus) -> &'static str {
         ItemStatus::Queued => "Queued",
         ItemStatus::Running { .. } => "Running",
         ItemStatus::Waiting { .. } => "Waiting",
+        ItemStatus::Sleeping { .. } => "Sleeping",
         ItemStatus::Succeeded(_) => "Succeeded",
         ItemStatus::Failed(_) => "Failed",
         ItemStatus::Cancelled => "Cancelled",

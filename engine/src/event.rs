@@ -49,6 +49,22 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A timer began. It is over at an instant that no restart changes.
+    SleepBegan {
+        /// Which step.
+        step: StepIndex,
+        /// When it is over.
+        due: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// A timer is over: its step has succeeded.
+    SleepEnded {
+        /// Which step.
+        step: StepIndex,
+        /// When.
+        at: Timestamp,
+    },
     /// An attempt is about to be made. Recorded before its body starts; a pure body, of which
     /// nothing is seen outside before its result is recorded, may run ahead.
     StepStarted {
@@ -159,6 +175,8 @@ impl Event {
             Self::JobSubmitted { .. } => "JobSubmitted",
             Self::StepSkipped { .. } => "StepSkipped",
             Self::StepExpanded { .. } => "StepExpanded",
+            Self::SleepBegan { .. } => "SleepBegan",
+            Self::SleepEnded { .. } => "SleepEnded",
             Self::StepStarted { .. } => "StepStarted",
             Self::StepSucceeded { .. } => "StepSucceeded",
             Self::AttemptFailed { .. } => "AttemptFailed",
@@ -180,6 +198,8 @@ impl Event {
             Self::JobSubmitted { at, .. }
             | Self::StepSkipped { at, .. }
             | Self::StepExpanded { at, .. }
+            | Self::SleepBegan { at, .. }
+            | Self::SleepEnded { at, .. }
             | Self::StepStarted { at, .. }
             | Self::StepSucceeded { at, .. }
             | Self::AttemptFailed { at, .. }
@@ -213,13 +233,15 @@ mod tests {
     use serde_json::json;
 
     /// Every kind of event as it stands in journals that were written once and stay readable.
-    const WRITTEN: [&str; 14] = [
+    const WRITTEN: [&str; 16] = [
         concat!(
             r#"{"JobSubmitted":{"workflow":{"name":"w","digest":"d"},"#,
             r#""input":1,"labels":{"a":"b"},"at":9}}"#,
         ),
         r#"{"StepSkipped":{"step":1,"at":9}}"#,
         r#"{"StepExpanded":{"step":1,"items":[1,"x"],"at":9}}"#,
+        r#"{"SleepBegan":{"step":1,"due":10,"at":9}}"#,
+        r#"{"SleepEnded":{"step":1,"at":9}}"#,
         concat!(
             r#"{"StepStarted":{"step":1,"item":2,"#,
             r#""attempt":3,"token":4,"candidate":5,"at":9}}"#,

@@ -4,18 +4,20 @@ use std::fmt::Write;
 
 use crate::ids::StepIndex;
 use crate::plan::{Plan, PlannedStep};
+use crate::timer::Timer;
 
 impl Plan {
     /// The graph as a Mermaid flowchart. A step with `if` is drawn dashed, one with `for_each` as a
-    /// stack. The same plan gives the same text.
+    /// stack, a timer round. The same plan gives the same text.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart TD\n");
         for (n, step) in self.steps().iter().enumerate() {
             let label = mermaid_text(&label(step, "<br/>"));
-            let (open, close) = match step.for_each {
-                Some(_) => ("[[", "]]"),
-                None => ("[", "]"),
+            let (open, close) = match (&step.for_each, &step.timer) {
+                (Some(_), _) => ("[[", "]]"),
+                (None, Some(_)) => ("([", "])"),
+                (None, None) => ("[", "]"),
             };
             let class = if step.condition.is_some() { ":::conditional" } else { "" };
             line(&mut text, format_args!("  s{n}{open}\"{label}\"{close}{class}"));
@@ -31,7 +33,7 @@ impl Plan {
     }
 
     /// The graph in the language of Graphviz. A step with `if` is drawn dashed, one with `for_each`
-    /// with a double border. The same plan gives the same text.
+    /// with a double border, a timer as an ellipse. The same plan gives the same text.
     #[must_use]
     pub fn to_dot(&self) -> String {
         let mut text = format!("digraph \"{}\" {{\n", dot_text(&self.workflow().name));
@@ -40,7 +42,8 @@ impl Plan {
             let label = dot_text(&label(step, "\n"));
             let style = if step.condition.is_some() { ", style=dashed" } else { "" };
             let border = if step.for_each.is_some() { ", peripheries=2" } else { "" };
-            line(&mut text, format_args!("  s{n} [label=\"{label}\"{style}{border}];"));
+            let shape = if step.timer.is_some() { ", shape=ellipse" } else { "" };
+            line(&mut text, format_args!("  s{n} [label=\"{label}\"{style}{border}{shape}];"));
         }
         for (from, to, conditional) in edges(self) {
             let style = if conditional { " [style=dashed]" } else { "" };
@@ -53,7 +56,8 @@ impl Plan {
 
 /// What a node says: its name, its kind, and the mark of a `for_each`.
 fn label(step: &PlannedStep, line_break: &str) -> String {
-    let kinds: Vec<&str> = step.candidates.iter().map(|it| it.uses.as_str()).collect();
+    let mut kinds: Vec<&str> = step.candidates.iter().map(|it| it.uses.as_str()).collect();
+    kinds.extend(step.timer.as_ref().map(Timer::word));
     let each = if step.for_each.is_some() { " (for each)" } else { "" };
     format!("{}{each}{line_break}{}", step.id, kinds.join(" or "))
 }
@@ -120,7 +124,8 @@ name: picture
 steps:
   - { id: fetch, uses: media.fetch }
   - { id: cut, uses: a.cut, for_each: '{{ steps.fetch.parts }}', fallback: [{ uses: b.cut }] }
-  - { id: burn, uses: ffmpeg.burn, if: input.burn, needs: [cut] }
+  - { id: nap, sleep: 1h, needs: [cut] }
+  - { id: burn, uses: ffmpeg.burn, if: input.burn, needs: [nap] }
 ";
 
     #[test]
@@ -131,9 +136,11 @@ steps:
 flowchart TD
   s0[\"fetch<br/>media.fetch\"]
   s1[[\"cut (for each)<br/>a.cut or b.cut\"]]
-  s2[\"burn<br/>ffmpeg.burn\"]:::conditional
+  s2([\"nap<br/>sleep\"])
+  s3[\"burn<br/>ffmpeg.burn\"]:::conditional
   s0 --> s1
-  s1 -.-> s2
+  s1 --> s2
+  s2 -.-> s3
   classDef conditional stroke-dasharray: 5 5
 "
         );
@@ -148,9 +155,11 @@ digraph \"picture\" {
   node [shape=box, fontname=\"sans-serif\"];
   s0 [label=\"fetch\\nmedia.fetch\"];
   s1 [label=\"cut (for each)\\na.cut or b.cut\", peripheries=2];
-  s2 [label=\"burn\\nffmpeg.burn\", style=dashed];
+  s2 [label=\"nap\\nsleep\", shape=ellipse];
+  s3 [label=\"burn\\nffmpeg.burn\", style=dashed];
   s0 -> s1;
-  s1 -> s2 [style=dashed];
+  s1 -> s2;
+  s2 -> s3 [style=dashed];
 }
 "
         );

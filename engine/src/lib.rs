@@ -16,19 +16,23 @@ mod failure;
 mod fold;
 mod graph;
 mod ids;
+mod instant;
 mod plan;
 mod state;
 #[cfg(test)]
 mod testing;
 mod time;
+mod timer;
 
 pub use decide::{Action, Decision, Input, Outcome, StartStep, Submission, decide, submit};
 pub use event::{Event, Interruption, WorkflowRef};
 pub use failure::Failure;
 pub use fold::{IllegalEvent, fold};
 pub use ids::{ItemIndex, JobId, StepIndex, Token, idempotency_key};
+pub use instant::NotAnInstant;
 pub use plan::{Candidate, Plan, PlannedStep};
 pub use state::{
     Active, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus, StopCause,
 };
 pub use time::{Millis, NotASpan, Timestamp};
+pub use timer::Timer;

@@ -35,6 +35,11 @@ pub const MAX_FALLBACKS_COUNT: usize = 8;
 /// The time one attempt may take unless the step says otherwise: a day, so that a hung body ends.
 pub const DEFAULT_TIMEOUT_MS: Millis = Millis(24 * 60 * 60 * 1_000);
 
+/// The longest sleep of a timer, and how far ahead an `until` may lie: ten years, which is longer
+/// than anybody plans and short enough for every sum of instants. Beyond it a definition is refused
+/// when it is known by then, else the step fails with `limit.sleep`.
+pub const MAX_SLEEP_MS: Millis = Millis(3_650 * 24 * 60 * 60 * 1_000);
+
 /// Text of one definition. Beyond it the definition is refused before it is parsed.
 pub const MAX_DEFINITION_BYTES: usize = 16 * 1024 * 1024;
 

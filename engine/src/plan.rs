@@ -13,6 +13,7 @@ use crate::expression::{Expression, Template};
 use crate::ids::StepIndex;
 use crate::limits::{MAX_DATA_NESTING_DEPTH, MAX_INPUT_BYTES, MAX_PROBLEMS_COUNT};
 use crate::time::Millis;
+use crate::timer::Timer;
 
 /// A workflow's graph, compiled once and shared by all jobs that run it.
 pub struct Plan {
@@ -39,8 +40,10 @@ pub struct PlannedStep {
     pub for_each: Option<Template>,
     /// Items that run at once.
     pub concurrency: u32,
-    /// The step's own kind and input, then its fallbacks.
+    /// The step's own kind and input, then its fallbacks; empty for a timer.
     pub candidates: Vec<Candidate>,
+    /// What a timer waits for; none for a step that uses a kind.
+    pub timer: Option<Timer>,
     /// When a failed attempt is made again.
     pub retry: Retry,
     /// The time that one attempt may take.
@@ -56,6 +59,17 @@ pub struct Candidate {
     pub uses: String,
     /// Its input.
     pub with: Template,
+}
+
+impl PlannedStep {
+    /// The step's own kind; `sleep` or `until` for a timer.
+    #[must_use]
+    pub fn uses(&self) -> &str {
+        match (&self.timer, self.candidates.first()) {
+            (Some(timer), _) => timer.word(),
+            (None, own) => own.map_or("", |own| &own.uses),
+        }
+    }
 }
 
 /// Two plans are the same when they come from the same definition.

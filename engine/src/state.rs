@@ -32,7 +32,7 @@ pub struct JobState {
     pub(crate) ready: BTreeSet<StepIndex>,
     /// Steps at work that could start one more item: one is queued, and their bound leaves room.
     pub(crate) hungry: BTreeSet<StepIndex>,
-    /// Waits for a next attempt, soonest first.
+    /// Waits for a next attempt or for the end of a timer, soonest first.
     pub(crate) waits: BTreeSet<(Timestamp, StepIndex, ItemIndex)>,
     /// Attempts that are open, by fence.
     pub(crate) open: BTreeMap<Token, (StepIndex, ItemIndex)>,
@@ -123,7 +123,7 @@ pub struct Active {
     pub items: Vec<Item>,
     /// The first item that has never started.
     pub(crate) next: usize,
-    /// Items that are running or wait for a next attempt.
+    /// Items that are running, sleeping or wait for a next attempt.
     pub(crate) busy: usize,
     /// Items that have settled.
     pub(crate) settled: usize,
@@ -158,6 +158,11 @@ pub enum ItemStatus {
     },
     /// The last attempt failed; the next is due.
     Waiting {
+        /// When.
+        due: Timestamp,
+    },
+    /// A timer: nothing runs until it is over.
+    Sleeping {
         /// When.
         due: Timestamp,
     },

@@ -26,7 +26,7 @@ pub(crate) fn plan(text: &str) -> Arc<Plan> {
 /// A catalog of all kinds that a workflow uses.
 pub(crate) fn permissive(workflow: &Workflow) -> Catalog {
     let mut catalog = Catalog::default();
-    for step in &workflow.steps {
+    for step in workflow.steps.iter().filter(|step| !step.is_timer()) {
         let fallbacks = step.fallback.iter().map(|fallback| &fallback.uses);
         for name in std::iter::once(&step.uses).chain(fallbacks) {
             catalog.insert(KindInfo {

@@ -111,6 +111,16 @@ fn retry() -> impl Strategy<Value = Retry> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let timer = (name(), "([0-9]{1,3}[smhd]){1,2}", any::<bool>(), name()).prop_map(
+        |(id, time, sleeps, need)| {
+            let timer = if sleeps { Step::sleep } else { Step::until };
+            Step { needs: vec![need], ..timer(id, time) }
+        },
+    );
+    prop_oneof![5 => use_of_kind(), 1 => timer]
+}
+
+fn use_of_kind() -> impl Strategy<Value = Step> {
     let condition = prop::option::of(prop_oneof![
         any::<bool>().prop_map(Condition::Constant),
         "[a-z ]{0,8}[a-z]".prop_map(Condition::Expression),
@@ -130,6 +140,8 @@ fn step() -> impl Strategy<Value = Step> {
             Step {
                 id,
                 uses,
+                sleep: None,
+                until: None,
                 with,
                 needs,
                 condition,

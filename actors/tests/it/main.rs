@@ -10,4 +10,5 @@ mod full;
 mod running;
 mod steps;
 mod supervision;
+mod timers;
 mod world;

@@ -39,6 +39,22 @@ pub enum Event {
         /// How many items there are.
         items: u64,
     },
+    /// A timer began.
+    SleepBegan {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// When it is over.
+        due: String,
+    },
+    /// A timer is over.
+    SleepEnded {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+    },
     /// An attempt began.
     StepStarted {
         /// When.
@@ -161,6 +177,8 @@ impl Event {
             Self::JobSubmitted { .. } => "job_submitted",
             Self::StepSkipped { .. } => "step_skipped",
             Self::StepExpanded { .. } => "step_expanded",
+            Self::SleepBegan { .. } => "sleep_began",
+            Self::SleepEnded { .. } => "sleep_ended",
             Self::StepStarted { .. } => "step_started",
             Self::StepSucceeded { .. } => "step_succeeded",
             Self::AttemptFailed { .. } => "attempt_failed",
@@ -237,6 +255,10 @@ impl Translator {
             E::StepExpanded { step, items, .. } => {
                 Event::StepExpanded { at, step: self.name(step), items: items.len() as u64 }
             }
+            E::SleepBegan { step, due, .. } => {
+                Event::SleepBegan { at, step: self.name(step), due: rfc3339(due) }
+            }
+            E::SleepEnded { step, .. } => Event::SleepEnded { at, step: self.name(step) },
             E::StepStarted { step, item, attempt, token, candidate, .. } => {
                 self.open.insert(token, (step, item, attempt));
                 let (step, uses) = (self.name(step), self.kind(step, candidate));
@@ -403,6 +425,12 @@ mod tests {
                 false,
                 json!({ "step": "two", "items": 2 }),
             ),
+            (
+                engine::Event::SleepBegan { step, due: Timestamp(1_000), at },
+                false,
+                json!({ "step": "two", "due": "1970-01-01T00:00:01.000Z" }),
+            ),
+            (engine::Event::SleepEnded { step, at }, false, json!({ "step": "two" })),
             (
                 engine::Event::ItemFailed { step, item, failure: failure.clone(), at },
                 false,

@@ -168,7 +168,7 @@ impl JobStatus {
 pub struct Step {
     /// Its name in the workflow.
     pub id: String,
-    /// The step kind.
+    /// The step kind; `sleep` or `until` for a timer.
     pub uses: String,
     /// Where it stands.
     pub status: StepStatus,
@@ -180,6 +180,9 @@ pub struct Step {
     /// When it settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// When a timer is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wakes_at: Option<String>,
     /// How many of its items are done, while it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
@@ -207,6 +210,8 @@ pub enum StepStatus {
     Running,
     /// It waits for its next attempt.
     Waiting,
+    /// A timer that is not over yet.
+    Sleeping,
     /// It has its result.
     Succeeded,
     /// It did not have to run.
@@ -225,6 +230,7 @@ impl StepStatus {
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Waiting => "waiting",
+            Self::Sleeping => "sleeping",
             Self::Succeeded => "succeeded",
             Self::Skipped => "skipped",
             Self::Failed => "failed",
@@ -368,13 +374,25 @@ fn step_of((planned, state): (&engine::PlannedStep, &engine::StepState)) -> Step
     };
     Step {
         id: planned.id.clone(),
-        uses: planned.candidates.first().map(|own| own.uses.clone()).unwrap_or_default(),
+        uses: planned.uses().to_owned(),
         status,
         attempts: state.attempts,
         started_at: state.started_at.map(rfc3339),
         ended_at: state.ended_at.map(rfc3339),
+        wakes_at: wakes_at(&state.status),
         items,
         failure,
+    }
+}
+
+/// When a timer that is not over yet will be.
+fn wakes_at(status: &engine::StepStatus) -> Option<String> {
+    match status {
+        engine::StepStatus::Active(active) => match active.items.first()?.status {
+            engine::ItemStatus::Sleeping { due } => Some(rfc3339(due)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -384,6 +402,7 @@ fn at_work(active: &engine::Active) -> StepStatus {
     for item in &active.items {
         match item.status {
             engine::ItemStatus::Running { .. } => return StepStatus::Running,
+            engine::ItemStatus::Sleeping { .. } => return StepStatus::Sleeping,
             engine::ItemStatus::Waiting { .. } => waits = true,
             _ => {}
         }

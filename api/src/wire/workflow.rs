@@ -48,7 +48,7 @@ pub struct Workflow {
 pub struct WorkflowStep {
     /// Its name.
     pub id: String,
-    /// The step kind.
+    /// The step kind; `sleep` or `until` for a timer.
     pub uses: String,
     /// The steps that must have settled before it: named by it, or referred to.
     pub needs: Vec<String>,
@@ -71,7 +71,7 @@ impl From<&Plan> for Workflow {
         let workflow = plan.workflow();
         let steps = plan.steps().iter().map(|step| WorkflowStep {
             id: step.id.clone(),
-            uses: step.candidates.first().map(|own| own.uses.clone()).unwrap_or_default(),
+            uses: step.uses().to_owned(),
             needs: step.needs.iter().map(|need| plan.step(*need).id.clone()).collect(),
         });
         Self {

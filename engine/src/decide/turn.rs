@@ -10,6 +10,7 @@ use crate::ids::{ItemIndex, StepIndex, Token};
 use crate::limits::MAX_FAN_OUT_ITEMS;
 use crate::state::{JobState, Phase, StepStatus, StopCause};
 use crate::time::Timestamp;
+use crate::timer::Timer;
 
 pub(super) struct Turn<'s> {
     pub(super) state: &'s mut JobState,
@@ -82,7 +83,10 @@ impl<'s> Turn<'s> {
         if let Some((due, step, item)) = self.state.waits.first().copied()
             && due <= self.now
         {
-            self.start_item(step, item);
+            match self.state.plan.step(step).timer {
+                Some(_) => self.record(Event::SleepEnded { step, at: self.now }),
+                None => self.start_item(step, item),
+            }
             return true;
         }
         if let Some((step, item)) = self.next_queued() {
@@ -118,13 +122,22 @@ impl<'s> Turn<'s> {
         match skip {
             Ok(true) => self.record(Event::StepSkipped { step, at: self.now }),
             Err(error) => self.fail_step(step, error.into()),
-            Ok(false) => match &planned.for_each {
-                Some(list) => match self.expand(list) {
+            Ok(false) => match (&planned.for_each, &planned.timer) {
+                (Some(list), _) => match self.expand(list) {
                     Ok(items) => self.record(Event::StepExpanded { step, items, at: self.now }),
                     Err(failure) => self.fail_step(step, failure),
                 },
-                None => self.start_item(step, ItemIndex::ONLY),
+                (None, Some(timer)) => self.begin_sleep(step, timer),
+                (None, None) => self.start_item(step, ItemIndex::ONLY),
             },
+        }
+    }
+
+    fn begin_sleep(&mut self, step: StepIndex, timer: &Timer) {
+        let due = timer.due(&self.scope(None), self.now);
+        match due {
+            Ok(due) => self.record(Event::SleepBegan { step, due, at: self.now }),
+            Err(failure) => self.fail_step(step, failure),
         }
     }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::finding::Findings;
 use super::place::Path;
-use super::{Retry, Step, Workflow, default_concurrency};
+use super::{Retry, Step, Workflow, default_concurrency, timer};
 use crate::limits::{
     MAX_ATTEMPTS_COUNT, MAX_FALLBACKS_COUNT, MAX_NAME_BYTES, MAX_NESTING_DEPTH,
     MAX_OPEN_ATTEMPTS_COUNT, MAX_STEPS_COUNT,
@@ -94,6 +94,13 @@ pub(crate) fn nests_deeper_than(limit: usize, value: &Value) -> bool {
 /// The numbers of one step. What is out of bounds is said with the bounds.
 fn check_step(step: &Step, path: &Path<'_>, findings: &mut Findings) {
     check_id(&step.id, path.key("id"), findings);
+    if step.is_timer() {
+        return timer::check(step, path, findings);
+    }
+    if step.uses.is_empty() && !findings.covers(path.key("uses")) {
+        let hint = "name a step kind, or a time: `sleep: 1h`";
+        findings.add("definition.missing_field", path.key("uses"), "the step does nothing", hint);
+    }
     check_depth(&step.with, path.key("with"), findings);
     if let Some(list) = &step.for_each {
         check_depth(list, path.key("for_each"), findings);

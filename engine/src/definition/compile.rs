@@ -15,6 +15,7 @@ use crate::expression::{
 use crate::ids::StepIndex;
 use crate::limits::MAX_FAN_OUT_ITEMS;
 use crate::plan::{Candidate, PlannedStep};
+use crate::timer::Timer;
 
 /// Compiles expressions and reports those that do not compile.
 pub(super) struct Compiler<'c> {
@@ -174,18 +175,11 @@ pub(super) fn compile_step(
     let for_each = step.for_each.as_ref();
     let for_each =
         for_each.and_then(|it| compiler.for_each(it, path.key("for_each"), before, &mut needs));
-    let own = compiler.template(&input_of(&step.with), path.key("with"), inside, &mut needs);
-    let mut candidates = vec![Candidate { uses: step.uses.clone(), with: own }];
-    let below = path.key("fallback");
-    for (n, fallback) in step.fallback.iter().enumerate() {
-        let (path, inherited) = (below.at(n), path.key("with"));
-        let (with, path) = match &fallback.with {
-            Some(with) => (with, path.key("with")),
-            None => (&step.with, inherited),
-        };
-        let with = compiler.template(&input_of(with), path, inside, &mut needs);
-        candidates.push(Candidate { uses: fallback.uses.clone(), with });
-    }
+    let timer = timer(compiler, step, path, before, &mut needs);
+    let candidates = match timer {
+        Some(_) => Vec::new(),
+        None => candidates(compiler, step, path, inside, &mut needs),
+    };
     PlannedStep {
         id: step.id.clone(),
         needs: needs.into_iter().collect(),
@@ -194,9 +188,51 @@ pub(super) fn compile_step(
         for_each,
         concurrency: step.concurrency,
         candidates,
+        timer,
         retry: step.retry.clone(),
         timeout: step.timeout,
         on_error: step.on_error,
+    }
+}
+
+/// The step's own kind and its fallbacks.
+fn candidates(
+    compiler: &mut Compiler<'_>,
+    step: &Step,
+    path: &Path<'_>,
+    inside: Site,
+    needs: &mut BTreeSet<StepIndex>,
+) -> Vec<Candidate> {
+    let own = compiler.template(&input_of(&step.with), path.key("with"), inside, needs);
+    let mut candidates = vec![Candidate { uses: step.uses.clone(), with: own }];
+    let below = path.key("fallback");
+    for (n, fallback) in step.fallback.iter().enumerate() {
+        let (path, inherited) = (below.at(n), path.key("with"));
+        let (with, path) = match &fallback.with {
+            Some(with) => (with, path.key("with")),
+            None => (&step.with, inherited),
+        };
+        let with = compiler.template(&input_of(with), path, inside, needs);
+        candidates.push(Candidate { uses: fallback.uses.clone(), with });
+    }
+    candidates
+}
+
+/// What a timer waits for.
+fn timer(
+    compiler: &mut Compiler<'_>,
+    step: &Step,
+    path: &Path<'_>,
+    site: Site,
+    needs: &mut BTreeSet<StepIndex>,
+) -> Option<Timer> {
+    let mut template = |text: &str, word: &str| {
+        compiler.template(&Value::from(text.trim()), path.key(word), site, needs)
+    };
+    match (&step.sleep, &step.until) {
+        (Some(time), _) => Some(Timer::Sleep(template(time, "sleep"))),
+        (None, Some(instant)) => Some(Timer::Until(template(instant, "until"))),
+        (None, None) => None,
     }
 }
 

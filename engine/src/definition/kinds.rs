@@ -25,6 +25,9 @@ impl<'c> Kinds<'c> {
     /// Checks the kind of a step, and those of its fallbacks. A fallback without `with` is given
     /// that of the step, so this has to suit both.
     pub(super) fn check_step(&mut self, step: &Step, path: &Path<'_>, findings: &mut Findings) {
+        if step.is_timer() {
+            return; // What it has of a kind is reported as out of place.
+        }
         let with = path.key("with").to_place();
         for misfit in self.check_use(&step.uses, &step.with, path, findings) {
             report(misfit, &with, findings);

@@ -19,6 +19,7 @@ mod schema;
 mod suggest;
 #[cfg(test)]
 mod testing;
+mod timer;
 mod validate;
 mod yaml;
 
@@ -60,14 +61,22 @@ pub struct Workflow {
     pub output: Value,
 }
 
-/// A node of the graph: one use of a step kind.
+/// A node of the graph: one use of a step kind, or a durable timer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Unique in the workflow: a letter or `_`, then letters, digits and `_`.
     pub id: String,
-    /// The step kind, such as `ffmpeg.burn_subtitles`.
+    /// The step kind, such as `ffmpeg.burn_subtitles`; empty for a timer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uses: String,
+    /// A timer that is over so long after it began: `1h30m`, or `{{ … }}` that gives such a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<String>,
+    /// A timer that is over at this instant: `2027-01-31T08:00:00Z` (RFC 3339), or `{{ … }}` that
+    /// gives such a text or milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// The kind's input: any JSON with `{{ … }}` in its strings.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub with: Value,
@@ -113,6 +122,8 @@ impl Step {
         Self {
             id: id.into(),
             uses: uses.into(),
+            sleep: None,
+            until: None,
             with: Value::Null,
             needs: Vec::new(),
             condition: None,
@@ -123,6 +134,24 @@ impl Step {
             fallback: Vec::new(),
             on_error: OnError::default(),
         }
+    }
+
+    /// A timer that is over so long after it began.
+    #[must_use]
+    pub fn sleep(id: impl Into<String>, time: impl Into<String>) -> Self {
+        Self { sleep: Some(time.into()), ..Self::new(id, "") }
+    }
+
+    /// A timer that is over at this instant.
+    #[must_use]
+    pub fn until(id: impl Into<String>, instant: impl Into<String>) -> Self {
+        Self { until: Some(instant.into()), ..Self::new(id, "") }
+    }
+
+    /// Whether the node is a timer: it has no kind, no attempts and no input.
+    #[must_use]
+    pub fn is_timer(&self) -> bool {
+        self.sleep.is_some() || self.until.is_some()
     }
 }
 

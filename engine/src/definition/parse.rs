@@ -6,7 +6,7 @@ use super::finding::Findings;
 use super::node::{Kind, Node};
 use super::place::Path;
 use super::reader::{Fields, shown};
-use super::{Condition, Fallback, OnError, Problems, Retry, Step, Workflow, yaml};
+use super::{Condition, Fallback, OnError, Problems, Retry, Step, Workflow, timer, yaml};
 use super::{default_concurrency, default_timeout};
 use crate::limits::MAX_STEPS_COUNT;
 
@@ -87,9 +87,11 @@ fn steps(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<Step> {
 
 /// Reads one step.
 fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 13] = [
         "id",
         "uses",
+        "sleep",
+        "until",
         "with",
         "needs",
         "if",
@@ -103,7 +105,12 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
     let mut step = Step::new("", "");
     let Some(mut fields) = Fields::open(node, path, &KNOWN, findings) else { return step };
     step.id = fields.required_text("id", "give the step a name, such as `id: fetch`");
-    step.uses = fields.required_text("uses", "name a step kind, such as `uses: media.fetch`");
+    step.sleep = sleep(&mut fields);
+    step.until = until(&mut fields);
+    step.uses = match step.is_timer() {
+        true => fields.text("uses").unwrap_or_default(),
+        false => fields.required_text("uses", "name a step kind, such as `uses: media.fetch`"),
+    };
     step.with = fields.json("with").unwrap_or_default();
     step.needs = needs(&mut fields, path);
     step.condition = condition(&mut fields);
@@ -121,6 +128,26 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
     let words = [("fail", OnError::Fail), ("continue", OnError::Continue)];
     step.on_error = fields.one_of("on_error", &words).unwrap_or_default();
     step
+}
+
+/// The text of a `sleep`, to be judged by the validation.
+fn sleep(fields: &mut Fields<'_, '_>) -> Option<String> {
+    match &fields.get("sleep")?.kind {
+        Kind::Text(text) => Some(text.clone()),
+        // Whatever else stands there is no length of time, and is reported as such.
+        _ => fields.duration("sleep").map_or_else(|| Some(String::new()), |_| None),
+    }
+}
+
+/// The text of an `until`, to be judged by the validation.
+fn until(fields: &mut Fields<'_, '_>) -> Option<String> {
+    let node = fields.get("until")?;
+    if let Kind::Text(text) = &node.kind {
+        return Some(text.clone());
+    }
+    let message = format!("`until` is {}, not an instant", shown(node));
+    fields.wrong("until", message, timer::INSTANT_HINT.to_owned());
+    Some(String::new())
 }
 
 /// `needs` is a list of step ids; a single one may stand alone.

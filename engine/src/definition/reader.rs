@@ -197,8 +197,8 @@ pub(super) fn list(names: &[&str]) -> String {
 
 /// Words of the design that this version does not know yet.
 #[rustfmt::skip]
-const PLANNED: [&str; 15] = [
-    "workflow", "sleep", "until", "signal", "switch", "repeat", "heartbeat", "queue", "priority",
+const PLANNED: [&str; 13] = [
+    "workflow", "signal", "switch", "repeat", "heartbeat", "queue", "priority",
     "slots", "cache", "undo", "in_doubt", "version", "schedule",
 ];
 

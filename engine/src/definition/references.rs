@@ -25,6 +25,9 @@ pub(super) struct References<'c> {
 /// What every expression sees.
 const ROOTS: [&str; 5] = ["input", "steps", "item", "index", "job"];
 
+/// What the output of a timer has.
+const TIMER_FIELDS: [&str; 1] = ["due_at"];
+
 /// What `job` has.
 const JOB_FIELDS: [&str; 2] = ["id", "submitted_at"];
 
@@ -143,9 +146,13 @@ impl<'c> References<'c> {
                 continue;
             }
             let kind = self.catalog.and_then(|catalog| catalog.get(&step.uses));
-            let known = kind.and_then(|kind| known_fields(&kind.output_schema, false));
+            let (giver, known) = match kind {
+                _ if step.is_timer() => ("a timer", Some(TIMER_FIELDS.to_vec())),
+                Some(kind) => (step.uses.as_str(), known_fields(&kind.output_schema, false)),
+                None => continue,
+            };
             if let Some(known) = known.filter(|known| !known.contains(&field)) {
-                let otherwise = format!("`{}` gives {}", step.uses, list(&known));
+                let otherwise = format!("`{giver}` gives {}", list(&known));
                 let hint = findings.suggest(field, known, otherwise);
                 let message = format!("the output of `{}` has no `{field}`", step.id);
                 findings.add("definition.unknown_output", path, message, hint);

@@ -33,6 +33,9 @@ impl JobState {
             if self.plan.step(step).for_each.is_some() {
                 return illegal(EVENT, "the step was not expanded");
             }
+            if self.plan.step(step).timer.is_some() {
+                return illegal(EVENT, "the step is a timer");
+            }
             self.ready.remove(&step);
             self.steps[step.at()].status = StepStatus::Active(Active::single());
         }
@@ -165,7 +168,7 @@ impl JobState {
         }
     }
 
-    fn item_mut(
+    pub(super) fn item_mut(
         &mut self,
         event: &'static str,
         step: StepIndex,

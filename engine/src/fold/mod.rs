@@ -11,6 +11,7 @@
 
 mod attempts;
 mod ending;
+mod sleep;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +104,8 @@ impl JobState {
             Event::JobSubmitted { .. } => illegal(event.kind(), "the job was submitted before"),
             Event::StepSkipped { step, at } => self.skip(*step, *at),
             Event::StepExpanded { step, items, at } => self.expand(*step, items, *at),
+            Event::SleepBegan { step, due, at } => self.begin_sleep(*step, *due, *at),
+            Event::SleepEnded { step, at } => self.end_sleep(*step, *at),
             Event::StepStarted { step, item, attempt, token, candidate, at } => {
                 let (attempt, candidate) = (*attempt, *candidate);
                 self.start(*step, *item, &Start { attempt, candidate, token: *token, at: *at })

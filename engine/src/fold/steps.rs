@@ -48,7 +48,7 @@ impl JobState {
         Ok(())
     }
 
-    fn take_ready(&mut self, event: &'static str, step: StepIndex) -> Folded {
+    pub(super) fn take_ready(&mut self, event: &'static str, step: StepIndex) -> Folded {
         self.must_run(event)?;
         if self.ready.remove(&step) {
             return Ok(());

@@ -33,7 +33,7 @@ pub(crate) fn check_consistency(state: &JobState) {
                         ItemStatus::Running { token, .. } => {
                             open.insert(token, (step, item));
                         }
-                        ItemStatus::Waiting { due } => {
+                        ItemStatus::Waiting { due } | ItemStatus::Sleeping { due } => {
                             waits.insert((due, step, item));
                         }
                         _ => {}
@@ -79,8 +79,15 @@ fn check_active(active: &Active) {
         active.items.iter().filter(|item| wanted(&item.status)).count()
     };
     let queued = count(|status| matches!(status, ItemStatus::Queued));
-    let busy =
-        count(|status| matches!(status, ItemStatus::Running { .. } | ItemStatus::Waiting { .. }));
+    let busy = count(|status| match status {
+        ItemStatus::Running { .. } | ItemStatus::Waiting { .. } | ItemStatus::Sleeping { .. } => {
+            true
+        }
+        ItemStatus::Queued
+        | ItemStatus::Succeeded(_)
+        | ItemStatus::Failed(_)
+        | ItemStatus::Cancelled => false,
+    });
     assert_eq!((active.busy, active.next), (busy, active.items.len() - queued));
     assert_eq!(active.progress(), (active.items.len() - queued - busy, active.items.len()));
     assert!(active.items[active.next..].iter().all(|item| item.status == ItemStatus::Queued));

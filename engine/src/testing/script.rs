@@ -123,6 +123,10 @@ impl World {
             Event::StepExpanded { step, items, .. } => {
                 format!("expand {} {}", id(step), items.len())
             }
+            Event::SleepBegan { step, due, at } => {
+                format!("sleep {} {}", id(step), due.since(*at))
+            }
+            Event::SleepEnded { step, .. } => format!("woke {}", id(step)),
             Event::StepStarted { step, item, attempt, .. } => {
                 let name = self.item_name(*step, *item);
                 if *attempt > 1 {

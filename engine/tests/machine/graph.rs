@@ -21,6 +21,8 @@ pub(crate) struct Node {
     /// Written in `needs`.
     pub(crate) needs: Vec<usize>,
     pub(crate) condition: If,
+    /// A timer of so many milliseconds, and then nothing of what follows.
+    pub(crate) nap: Option<u64>,
     pub(crate) fan: Fan,
     pub(crate) concurrency: u32,
     /// The step whose output it takes as a whole.
@@ -86,8 +88,10 @@ impl Node {
         let fallback = |n| Fallback { uses: format!("fallback{n}"), with: None };
         Step {
             id: format!("s{n}"),
-            uses: "own".to_owned(),
-            with: Value::Object(with),
+            uses: if self.nap.is_some() { String::new() } else { "own".to_owned() },
+            sleep: self.nap.map(|span| Millis(span).to_string()),
+            until: None,
+            with: if self.nap.is_some() { Value::Null } else { Value::Object(with) },
             needs: self.needs.iter().map(|need| format!("s{need}")).collect(),
             condition: match self.condition {
                 If::Absent => None,
@@ -96,8 +100,8 @@ impl Node {
             },
             concurrency: if for_each.is_some() { self.concurrency } else { 8 },
             for_each,
-            retry: self.retry.clone(),
-            timeout: Millis(60_000),
+            retry: if self.nap.is_some() { Retry::default() } else { self.retry.clone() },
+            timeout: if self.nap.is_some() { Millis(86_400_000) } else { Millis(60_000) },
             fallback: (1..=self.fallbacks).map(fallback).collect(),
             on_error: self.on_error,
         }
@@ -134,14 +138,16 @@ pub(crate) fn graphs() -> impl Strategy<Value = Graph> {
             .collect();
         placed.sort_by_key(|(place, _)| *place);
         let mut nodes: Vec<Node> = placed.into_iter().map(|(_, node)| node).collect();
-        forbid_fields_of_lists(&mut nodes);
+        forbid_unknown_fields(&mut nodes);
         Graph { nodes }
     })
 }
 
-/// The output of a fan-out is a list: to name a field of it is refused when the plan is made.
-fn forbid_fields_of_lists(nodes: &mut [Node]) {
-    let single: Vec<bool> = nodes.iter().map(|node| node.fan == Fan::Single).collect();
+/// The output of a fan-out is a list, that of a timer is known: to name a field that is not there
+/// is refused when the plan is made.
+fn forbid_unknown_fields(nodes: &mut [Node]) {
+    let single: Vec<bool> =
+        nodes.iter().map(|node| node.fan == Fan::Single && node.nap.is_none()).collect();
     for node in nodes {
         node.picks = node.picks.filter(|need| single[*need]);
     }
@@ -154,12 +160,17 @@ impl Node {
         let mut needs: Vec<usize> = self.needs.iter().filter_map(|need| near(*need)).collect();
         needs.sort_unstable();
         needs.dedup();
+        let condition = match self.condition {
+            If::IsNone(need) => near(need).map_or(If::Absent, If::IsNone),
+            other => other,
+        };
+        if self.nap.is_some() {
+            let (fan, reads, picks, fallbacks) = (Fan::Single, None, None, 0);
+            return Self { needs, condition, fan, reads, picks, fallbacks, ..self };
+        }
         Self {
             needs,
-            condition: match self.condition {
-                If::IsNone(need) => near(need).map_or(If::Absent, If::IsNone),
-                other => other,
-            },
+            condition,
             fan: match self.fan {
                 Fan::OutputOf(need) => near(need).map_or(Fan::Single, Fan::OutputOf),
                 other => other,
@@ -189,21 +200,13 @@ fn nodes() -> impl Strategy<Value = Node> {
     let sometimes = || proptest::option::weighted(0.3, 0..12usize);
     let rarely = proptest::option::weighted(0.1, 0..12usize);
     let on_error = prop_oneof![1 => Just(OnError::Fail), 3 => Just(OnError::Continue)];
-    let shape = (vec(0..12usize, 0..3), condition, fan, 1..=3u32);
+    let nap = proptest::option::weighted(0.15, 0..9_000u64);
+    let shape = (vec(0..12usize, 0..3), condition, nap, fan, 1..=3u32);
     let rest = (sometimes(), rarely, retries(), 0..=2usize, on_error);
-    (shape, rest).prop_map(
-        |((needs, condition, fan, concurrency), (reads, picks, retry, fallbacks, on_error))| Node {
-            needs,
-            condition,
-            fan,
-            concurrency,
-            reads,
-            picks,
-            retry,
-            fallbacks,
-            on_error,
-        },
-    )
+    (shape, rest).prop_map(|((needs, condition, nap, fan, concurrency), rest)| {
+        let (reads, picks, retry, fallbacks, on_error) = rest;
+        Node { needs, condition, nap, fan, concurrency, reads, picks, retry, fallbacks, on_error }
+    })
 }
 
 fn retries() -> impl Strategy<Value = Retry> {

@@ -60,6 +60,8 @@ fn the_games_are_rich() {
         ("cancelled", 50),
         ("poisoned", 5),
         ("StepSkipped", 100),
+        ("SleepBegan", 100),
+        ("SleepEnded", 50),
         ("StepExpanded", 100),
         ("StepFailed", 20),
         ("ItemFailed", 100),

@@ -64,6 +64,8 @@ fn make_foreign(event: &mut Event, number: u64) {
     let small = u32::try_from(number).unwrap_or(u32::MAX);
     match event {
         Event::StepSkipped { step, .. }
+        | Event::SleepBegan { step, .. }
+        | Event::SleepEnded { step, .. }
         | Event::StepExpanded { step, .. }
         | Event::StepFailed { step, .. } => *step = StepIndex(small),
         Event::ItemFailed { step, item, .. } => {

@@ -63,6 +63,7 @@ enum Stage {
     Queued,
     Open(u64),
     Due(Timestamp),
+    Asleep(Timestamp),
     Done(Value),
     Failed,
     Dropped,
@@ -74,7 +75,7 @@ impl ItemBook {
     }
 
     fn is_busy(&self) -> bool {
-        matches!(self.at, Stage::Open(_) | Stage::Due(_))
+        matches!(self.at, Stage::Open(_) | Stage::Due(_) | Stage::Asleep(_))
     }
 }
 
@@ -183,6 +184,16 @@ impl Oracle {
                 assert_eq!(self.input_of(step.at(), item.at()), None, "{event:?}");
                 assert!(failure.code.starts_with("expression."), "{failure}");
             }
+            Event::SleepBegan { step, due, at } => {
+                assert!(moves && self.may_be_decided_on(step.at()));
+                assert!(!self.skips(step.at()), "{event:?}");
+                let nap = self.graph.nodes[step.at()].nap.expect("a timer");
+                assert_eq!(due.0 - at.0, i64::try_from(nap).unwrap(), "{event:?}");
+            }
+            Event::SleepEnded { step, at } => {
+                let due = |book: &ItemBook| matches!(book.at, Stage::Asleep(due) if due <= *at);
+                assert!(moves && self.books(step.at()).iter().all(due), "{event:?}");
+            }
             Event::StepStarted { .. } => assert!(moves, "{event:?}"),
             Event::AttemptCancelled { .. } => assert!(self.stopping.is_some(), "{event:?}"),
             Event::JobSucceeded { output, .. } => {
@@ -232,6 +243,16 @@ impl Oracle {
                 self.conclude(step.at());
             }
             Event::StepFailed { step, failure, .. } => self.fail(step.at(), failure),
+            Event::SleepBegan { step, due, .. } => {
+                let asleep = ItemBook { at: Stage::Asleep(*due), ..ItemBook::new(None) };
+                self.steps[step.at()].items = Some(vec![asleep]);
+            }
+            Event::SleepEnded { step, .. } => {
+                let book = self.item_mut(step.at(), 0);
+                let Stage::Asleep(due) = book.at else { panic!("{event:?} of no timer") };
+                book.at = Stage::Done(json!({ "due_at": due.0 }));
+                self.conclude(step.at());
+            }
             Event::StepStarted { .. } => self.note_start(event, now),
             Event::StepSucceeded { token, output, .. } => {
                 let (step, item) = self.open.remove(&token.0).unwrap();
@@ -277,7 +298,8 @@ impl Oracle {
         let (step, item) = (step.at(), item.at());
         if self.steps[step].items.is_none() {
             assert!(self.may_be_decided_on(step) && !self.skips(step), "{event:?}");
-            assert_eq!(self.graph.nodes[step].fan, Fan::Single, "{event:?}");
+            let node = &self.graph.nodes[step];
+            assert!(node.fan == Fan::Single && node.nap.is_none(), "{event:?}");
             self.steps[step].items = Some(vec![ItemBook::new(None)]);
         }
         assert!(self.steps[step].settled.is_none() && !self.committed.contains(&(step, item)));
@@ -414,7 +436,10 @@ impl Oracle {
         for (n, step) in self.steps.iter().enumerate() {
             assert!(!self.may_be_decided_on(n), "s{n} is not looked at");
             let items = step.items.iter().flatten();
-            let due = |item: &ItemBook| matches!(item.at, Stage::Due(at) if at <= now);
+            let due = |item: &ItemBook| match item.at {
+                Stage::Due(at) | Stage::Asleep(at) => at <= now,
+                _ => false,
+            };
             assert!(!items.clone().any(due), "an item of s{n} is due");
             let next = items.clone().position(|item| item.at == Stage::Queued);
             assert!(next.is_none_or(|item| !self.is_next(n, item)), "s{n} has room");

@@ -17,6 +17,8 @@ fn step(n: usize) -> Step {
     Step {
         id: format!("s{n}"),
         uses: "k".to_owned(),
+        sleep: None,
+        until: None,
         with: Value::Null,
         needs: vec![],
         condition: None,

@@ -41,6 +41,9 @@ impl Bars {
                     bar.set_message(words);
                 });
             }
+            Note::Sleeping { step, wait } => {
+                self.with(step, |bar| bar.set_message(lines::sleeping(*wait)));
+            }
             Note::Moved { step, percent, message } => {
                 let words = format!("{percent:>3.0} %  {message}");
                 // Clamped to 0..=100 by the engine, so the cast cannot cut anything off.

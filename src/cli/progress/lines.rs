@@ -31,6 +31,7 @@ impl Lines {
                 (step, format!("{percent:>3.0} %  {message}"))
             }
             Note::Started { step, item, attempt } => (step, started(*item, *attempt)),
+            Note::Sleeping { step, wait } => (step, sleeping(*wait)),
             Note::Item { step, done, total } => (step, format!("{done} of {total} items done")),
             Note::Retrying { step, attempt, failure, wait } => {
                 (step, retrying(*attempt, failure, *wait))
@@ -88,6 +89,11 @@ pub(super) fn started(item: Option<u32>, attempt: u32) -> String {
     let item = item.map(|item| format!(" item {item}")).unwrap_or_default();
     let attempt = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
     format!("started{item}{attempt}")
+}
+
+/// Words for a timer that began.
+pub(super) fn sleeping(wait: f64) -> String {
+    format!("asleep for {wait:.1} s")
 }
 
 /// Words for a failed attempt that is followed by another.
@@ -151,6 +157,7 @@ mod tests {
                 "  burn   done in 3.2 s after 2 attempts",
             ),
             (Note::Item { step: step(), done: 1, total: 3 }, "  burn   1 of 3 items done"),
+            (Note::Sleeping { step: step(), wait: 60.0 }, "  burn   asleep for 60.0 s"),
         ];
         for (note, line) in table {
             assert_eq!(lines.show(&note), [line]);

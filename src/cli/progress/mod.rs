@@ -59,6 +59,13 @@ pub(crate) enum Note {
         /// Number of the attempt, from 1.
         attempt: u32,
     },
+    /// A timer began.
+    Sleeping {
+        /// The step.
+        step: String,
+        /// Seconds until it is over.
+        wait: f64,
+    },
     /// An attempt has come so far. Live, not recorded.
     Moved {
         /// The step.
@@ -189,6 +196,7 @@ mod tests {
     fn notes_survive_json() {
         let notes = [
             Note::Started { step: "a".into(), item: None, attempt: 2 },
+            Note::Sleeping { step: "a".into(), wait: 1.5 },
             Note::Moved { step: "a".into(), percent: 12.5, message: "frame 3".into() },
             Note::Retrying {
                 step: "a".into(),

@@ -52,6 +52,12 @@ impl Story {
     pub(crate) fn tell(&mut self, event: &Event) -> Option<Note> {
         match event {
             Event::StepExpanded { step, items, at } => self.expanded(*step, items.len(), *at),
+            Event::SleepBegan { step, due, at } => {
+                let chapter = self.steps.get_mut(step.at())?;
+                chapter.since = Some(*at);
+                Some(Note::Sleeping { step: chapter.id.clone(), wait: print::seconds(*at, *due) })
+            }
+            Event::SleepEnded { step, at } => self.settled(*step, *at),
             Event::StepStarted { step, item, attempt, token, at, .. } => {
                 self.open.insert(*token, Attempt { step: *step, number: *attempt });
                 self.started(*step, *item, *attempt, *at)
@@ -245,6 +251,17 @@ mod tests {
         let end = Note::Succeeded { step: "many".into(), attempts: 0, seconds: 0.0 };
         assert_eq!(story.tell(&expanded), Some(end));
         assert_eq!(story.done(), ["many"]);
+    }
+
+    #[test]
+    fn a_timer_is_told_when_it_begins_and_when_it_is_over() {
+        let mut story = story();
+        let (step, due, at) = (StepIndex(0), Timestamp(2_000), Timestamp(500));
+        let asleep = Note::Sleeping { step: "one".into(), wait: 1.5 };
+        assert_eq!(story.tell(&Event::SleepBegan { step, due, at }), Some(asleep));
+        let over = Note::Succeeded { step: "one".into(), attempts: 0, seconds: 1.5 };
+        assert_eq!(story.tell(&Event::SleepEnded { step, at: due }), Some(over));
+        assert_eq!(story.done(), ["one"]);
     }
 
     #[test]
