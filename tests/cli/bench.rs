@@ -33,7 +33,8 @@ fn measured(args: &[&str]) -> Value {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left on the disk");
     let mut names: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
     let mut fields = FIELDS.to_vec();
-    (names.sort_unstable(), fields.sort_unstable());
+    names.sort_unstable();
+    fields.sort_unstable();
     assert_eq!(names, fields);
     answer
 }

@@ -103,7 +103,7 @@ impl Running {
     }
 
     /// The attempt is over, nothing of it is left.
-    pub(super) fn is_gone(self) {
+    pub(super) fn bury(self) {
         if let Form::Young(young) = self.form {
             young.remains.gone();
         }

@@ -403,7 +403,7 @@ impl Life {
         let known = self.owned.as_mut().is_some_and(|owned| {
             let attempt = owned.attempts.remove(&token);
             let started = attempt.is_some();
-            attempt.into_iter().for_each(Running::is_gone);
+            attempt.into_iter().for_each(Running::bury);
             started || owned.state.open_attempt(token).is_some()
         });
         if !known {
