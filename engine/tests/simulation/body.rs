@@ -1,0 +1,204 @@
+//! Bodies of steps: they take their time, succeed, fail, hang, panic, answer twice or when nobody
+//! asks any more, and some kill their process.
+
+use callsheet_engine::{Failure, JobId, Outcome, StartStep, Token};
+use serde_json::{Value, json};
+
+use crate::actor::JobMsg;
+use crate::chronicle::hold;
+use crate::graph::{Fan, item};
+use crate::weather::Fault;
+use crate::world::{SECOND, What, World};
+
+/// A body that runs.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) actor: u64,
+    job: JobId,
+    token: Token,
+    /// How it will end, if nothing comes between.
+    end: End,
+    /// How it ended, once it has.
+    outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum End {
+    Answers(Outcome),
+    /// It says the first, then the second.
+    AnswersTwice(Outcome, Value),
+    Hangs,
+    KillsItsProcess,
+}
+
+/// The longest that a stopped body may take to be gone, or to be given up.
+const SEE_OFF: u64 = 1_500_000;
+/// The longest that a body works when nothing is wrong with it.
+const LONGEST: u64 = 120 * SECOND;
+/// One place in so many is deadly, where bodies may be.
+const DEADLY: u64 = 6;
+
+impl World {
+    /// The deed of a start: the body begins, if there is a kind for it.
+    pub(crate) fn start_body(&mut self, actor: u64, start: StartStep) -> Option<u64> {
+        let job = self.actors[&actor].job;
+        self.check_start(actor, job, &start);
+        if self.weather.has(Fault::Body) && self.dice.chance(10) {
+            self.coverage.count("fault", "body of unknown kind");
+            let failure = Failure::retryable("step.unknown_kind", "no such kind is registered");
+            self.say_ended(actor, start.token, Outcome::Failed(failure));
+            return None;
+        }
+        self.ledger.began(job, start.token.0);
+        let end = self.draw_end(job, &start);
+        self.say(|_| format!("a body begins: {job} {:?}, {end:?}", start.token));
+        let id = self.new_id();
+        let longest = LONGEST.min(start.timeout.0 * 2_000);
+        let work = self.dice.spread(1_000, longest);
+        if end != End::Hangs {
+            self.after(work, What::BodyEnds(id));
+        }
+        self.after(start.timeout.0 * 1_000, What::BodyTimedOut(id));
+        let body = Body { actor, job, token: start.token, end, outcome: None };
+        self.bodies.insert(id, body);
+        Some(id)
+    }
+
+    /// A start is durable before its body begins, it is still wanted, and it is given what the
+    /// journal says.
+    fn check_start(&self, actor: u64, job: JobId, start: &StartStep) {
+        let chronicle = &self.chronicles[&job];
+        let durable = chronicle.has_started(start.token.0);
+        hold!(durable, "commit, then act", "{job}: {start:?} is not on the disk");
+        if self.actors[&actor].epoch() != Some(chronicle.epoch()) {
+            return; // A zombie knows no better; what its body says is refused.
+        }
+        let stopping = chronicle.is_stopping();
+        hold!(!stopping, "no body begins in a job that is stopped", "{job}: {start:?}");
+        let told = (start.step.at(), start.item.at(), start.attempt, start.uses.clone());
+        let foretold = chronicle.foretold(start.token.0);
+        let Some((step, item, attempt, uses, input)) = foretold else {
+            panic!("only open attempts have bodies: {job}: {start:?}");
+        };
+        let right = (step, item, attempt, uses) == told && input == start.input;
+        hold!(right, "a body is given what its step says", "{job}: {start:?}");
+    }
+
+    fn draw_end(&mut self, job: JobId, start: &StartStep) -> End {
+        let value = self.draw_value(job, start);
+        let place = job.seed() ^ u64::from(start.step.0).wrapping_mul(0x9e37_79b9);
+        if self.weather.has(Fault::Deadly) && place % DEADLY == 0 && self.dice.chance(900) {
+            return End::KillsItsProcess;
+        }
+        if !self.weather.has(Fault::Body) {
+            return End::Answers(Outcome::Succeeded(value));
+        }
+        if !self.dice.chance(self.weather.failures) {
+            if self.dice.chance(100) {
+                self.coverage.count("fault", "body answered twice");
+                return End::AnswersTwice(Outcome::Succeeded(value), json!("twice"));
+            }
+            return End::Answers(Outcome::Succeeded(value));
+        }
+        let (name, failure) = match self.dice.below(10) {
+            0 => {
+                self.coverage.count("fault", "body hung");
+                return End::Hangs;
+            }
+            1 => ("body failed for good", Failure::fatal("test.fatal", "it will not pass")),
+            2 => ("body panicked", Failure::retryable("step.panicked", "it panicked")),
+            3 => ("body's actor died", Failure::retryable("step.actor", "its actor died")),
+            _ => ("body failed", Failure::retryable("test.fault", "it may pass")),
+        };
+        self.coverage.count("fault", name);
+        End::Answers(Outcome::Failed(failure))
+    }
+
+    /// A result that can be told from others, of the kind that later steps want.
+    fn draw_value(&mut self, job: JobId, start: &StartStep) -> Value {
+        let graph = self.chronicles[&job].graph.clone();
+        let step = start.step.at();
+        let listed = graph.nodes.iter().any(|node| node.fan == Fan::OutputOf(step));
+        let number = self.dice.below(1 << 40);
+        if listed && graph.nodes[step].fan == Fan::Single && self.dice.chance(950) {
+            return (0..self.dice.below(5)).map(|n| item(number + n)).collect();
+        }
+        match self.dice.below(10) {
+            0 if !listed => Value::Null,
+            1 if !listed => json!(number),
+            2 if !listed => json!([number, "x"]),
+            _ => item(number),
+        }
+    }
+
+    pub(crate) fn body_ends(&mut self, id: u64) {
+        let Some(body) = self.bodies.get_mut(&id) else { return };
+        if body.outcome.is_some() {
+            return; // It was stopped; what it says now is heard by nobody.
+        }
+        match body.end.clone() {
+            End::Answers(outcome) => {
+                body.outcome = Some(outcome);
+                self.body_gone(id);
+            }
+            End::AnswersTwice(outcome, second) => {
+                body.outcome = Some(outcome);
+                let (actor, job, token) = (body.actor, body.job, body.token);
+                let process = self.actors[&actor].process;
+                self.body_gone(id);
+                let wait = self.dice.spread(1, 60 * SECOND);
+                let second = Outcome::Succeeded(second);
+                self.after(wait, What::Late(process, job, token, second));
+            }
+            End::KillsItsProcess => {
+                let process = self.actors[&body.actor].process;
+                self.die(process, "death by a body");
+            }
+            End::Hangs => panic!("a body that hangs does not end"),
+        }
+    }
+
+    pub(crate) fn body_timed_out(&mut self, id: u64) {
+        let failure = Failure::retryable("step.timeout", "the attempt took too long");
+        self.stop_body(id, Outcome::Failed(failure));
+    }
+
+    /// Stops a body: the first end counts. It is called ended when it is gone.
+    pub(crate) fn stop_body(&mut self, id: u64, outcome: Outcome) {
+        let Some(body) = self.bodies.get_mut(&id) else { return };
+        if body.outcome.is_some() {
+            return;
+        }
+        body.outcome = Some(outcome);
+        let (actor, job, token) = (body.actor, body.job, body.token);
+        let gone = self.dice.spread(1, SEE_OFF);
+        self.after(gone, What::BodyGone(id));
+        if self.weather.has(Fault::Body) && self.dice.chance(200) {
+            self.coverage.count("fault", "body answered late");
+            let process = self.actors[&actor].process;
+            let wait = self.dice.spread(1, 60 * SECOND);
+            let outcome = Outcome::Succeeded(json!("late"));
+            self.after(gone + wait, What::Late(process, job, token, outcome));
+        }
+    }
+
+    /// All of a body is gone: its last word goes to the job's actor.
+    pub(crate) fn body_gone(&mut self, id: u64) {
+        let Some(body) = self.bodies.remove(&id) else { return };
+        let outcome = body.outcome.expect("what is gone has ended");
+        self.say(|_| format!("a body is gone: {} {:?}, {outcome:?}", body.job, body.token));
+        self.ledger.told(body.job, body.token.0, &outcome);
+        self.send(body.actor, JobMsg::StepEnded(body.token, outcome));
+    }
+
+    /// A word that comes when its attempt is long over, to whoever owns the job then.
+    pub(crate) fn late(&mut self, process: u64, job: JobId, token: Token, outcome: Outcome) {
+        self.say(|_| format!("a late word: {job} {token:?}, {outcome:?}"));
+        let mut actors = self.actors.iter();
+        let owner = actors.find(|(_, it)| it.process == process && it.job == job);
+        if let Some(owner) = owner.map(|(id, _)| *id) {
+            self.ledger.told(job, token.0, &outcome);
+            self.send(owner, JobMsg::StepEnded(token, outcome));
+        }
+    }
+}

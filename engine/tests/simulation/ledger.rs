@@ -1,0 +1,134 @@
+//! What the world outside knows: answers that callers were given, bodies that began, what they
+//! said. It outlives every process.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use callsheet_engine::{Decision, Event, JobId, Outcome, Timestamp};
+
+use crate::chronicle::{Told, hold};
+use crate::store::Status;
+
+/// The books of the world outside.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Which job a key stands for, and the request that it came with.
+    keys: BTreeMap<u64, (u64, JobId)>,
+    /// Jobs whose submit was acknowledged.
+    accepted: BTreeSet<JobId>,
+    /// Ids whose submit was refused for certain.
+    refused: BTreeSet<JobId>,
+    /// Bodies that have begun.
+    begun: BTreeSet<(JobId, u64)>,
+    told: BTreeMap<JobId, Told>,
+    /// Cancels that were acknowledged as accepted.
+    pub(crate) cancelled: BTreeSet<JobId>,
+    /// Ends that somebody was told of.
+    pub(crate) ends: BTreeMap<JobId, Status>,
+    /// Places of attempts by fence, and when a wait at a place may end at the soonest, by the
+    /// clock that does not jump, with all jumps up to then.
+    waits: BTreeMap<JobId, Waits>,
+}
+
+#[derive(Debug, Default)]
+struct Waits {
+    places: BTreeMap<u64, (u32, u32)>,
+    due: BTreeMap<(u32, u32), (i64, i64)>,
+}
+
+impl Ledger {
+    pub(crate) fn created(&mut self, id: JobId, key: Option<(u64, u64)>) {
+        if let Some((key, request)) = key {
+            let before = self.keys.insert(key, (request, id));
+            hold!(before.is_none(), "one job a key", "{before:?}, then {id}");
+        }
+    }
+
+    pub(crate) fn accepted(&mut self, id: JobId, key: Option<(u64, u64)>, is_new: bool) {
+        let known = key.and_then(|(key, request)| Some((self.keys.get(&key)?, request)));
+        let right = known.is_none_or(|((before, known), asked)| *known == id && *before == asked);
+        hold!(right && (known.is_some() || is_new), "one job a key", "{id} for {key:?}");
+        self.accepted.insert(id);
+    }
+
+    pub(crate) fn conflict(&self, id: JobId, key: Option<(u64, u64)>) {
+        let known = key.and_then(|(key, request)| Some((self.keys.get(&key)?, request)));
+        let right = known.is_some_and(|((before, known), asked)| *known == id && *before != asked);
+        hold!(right, "a key is refused to another request only", "{id} for {key:?}");
+    }
+
+    pub(crate) fn refused(&mut self, id: JobId) {
+        self.refused.insert(id);
+    }
+
+    /// A body begins.
+    pub(crate) fn began(&mut self, job: JobId, fence: u64) {
+        let new = self.begun.insert((job, fence));
+        hold!(new, "one body a fence", "{job} begins {fence} again");
+    }
+
+    /// A body, or who watched it, says how it ended.
+    pub(crate) fn told(&mut self, job: JobId, fence: u64, outcome: &Outcome) {
+        self.told.entry(job).or_default().entry(fence).or_default().push(outcome.clone());
+    }
+
+    pub(crate) fn told_of(&mut self, job: JobId) -> &Told {
+        self.told.entry(job).or_default()
+    }
+
+    /// Whether a body began and said this: a result without either is invented.
+    pub(crate) fn check_results(&self, job: JobId, events: &[Event]) {
+        for event in events {
+            if let Event::StepSucceeded { token, .. } = event {
+                let begun = self.begun.contains(&(job, token.0));
+                hold!(begun, "results come from bodies that began", "{event:?}");
+            }
+        }
+    }
+
+    /// No wait ends before its time by a clock that never jumps; `jumped` is how far the other one
+    /// has jumped forward in all.
+    pub(crate) fn check_waits(
+        &mut self,
+        job: JobId,
+        decision: &Decision,
+        steady: Timestamp,
+        jumped: i64,
+    ) {
+        let waits = self.waits.entry(job).or_default();
+        for event in &decision.events {
+            match event {
+                Event::StepStarted { step, item, token, .. } => {
+                    let place = (step.0, item.0);
+                    if let Some((due, before)) = waits.due.remove(&place) {
+                        let soonest = due - (jumped - before);
+                        let in_time = steady.0 >= soonest;
+                        hold!(in_time, "timers fire in time", "{event:?} {steady:?} < {soonest}");
+                    }
+                    waits.places.insert(token.0, place);
+                }
+                Event::AttemptFailed { token, retry_at, at, .. } => {
+                    let wait = retry_at.0 - at.0;
+                    if let Some(place) = waits.places.get(&token.0) {
+                        waits.due.insert(*place, (steady.0 + wait, jumped));
+                    }
+                }
+                Event::AttemptInterrupted { token, .. } => {
+                    if let Some(place) = waits.places.get(&token.0) {
+                        waits.due.remove(place);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What was acknowledged is there, what was refused is not.
+    pub(crate) fn check_store(&self, is_there: impl Fn(JobId) -> bool) {
+        for id in &self.accepted {
+            hold!(is_there(*id), "accepted is durable", "{id} is gone");
+        }
+        for id in &self.refused {
+            hold!(!is_there(*id), "refused is refused", "{id} is there");
+        }
+    }
+}
