@@ -1,10 +1,11 @@
-//! A job's actor, as in `actors/src/tree/job.rs`: decides, commits, then acts; in that order,
-//! though several commits may be under way at once.
+//! A job's actor, as in `actors/src/tree/job.rs`: decides, commits, then acts, in that order. One
+//! record is under way at a time; what is decided meanwhile gathers for the next, and pure bodies
+//! may begin ahead of the disk.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use callsheet_engine::{
-    Action, Decision, Ending, Failure, Input, JobId, JobState, Outcome, Phase, StopCause,
+    Action, Decision, Ending, Event, Failure, Input, JobId, JobState, Outcome, Phase, StopCause,
     Timestamp, Token, decide, fold,
 };
 
@@ -37,12 +38,10 @@ pub(crate) struct Actor {
     pub(crate) sent: u64,
     handled: u64,
     scheduled: bool,
-    /// What is decided and not yet done, oldest first.
-    turns: VecDeque<Turn>,
-    /// Commits that the store has not answered.
-    under_way: usize,
-    parked: bool,
-    out_of_turn: bool,
+    /// The record on its way to the disk.
+    flight: Option<Flight>,
+    /// What was decided since, oldest first.
+    waiting: VecDeque<Turn>,
 }
 
 /// A job under this actor's epoch.
@@ -52,20 +51,40 @@ struct Owned {
     status: Status,
     epoch: u64,
     sequence: u64,
+    /// Nothing of the job was ever interrupted, so its pure steps may run ahead of the disk.
+    fresh: bool,
     attempts: BTreeMap<Token, u64>,
     timer: Option<(Timestamp, u64)>,
     draining: bool,
     released: bool,
 }
 
-/// One decision on its way to being done.
+/// What one decision came to.
 #[derive(Debug)]
 struct Turn {
-    commit: Option<Commit>,
-    durable: bool,
-    actions: Vec<Action>,
-    reply: Option<(usize, CancelAnswer)>,
-    release: bool,
+    events: Vec<Event>,
+    status: Option<Status>,
+    rest: Rest,
+}
+
+/// What is done and said once a record is durable.
+#[derive(Debug, Default)]
+struct Rest {
+    deeds: Vec<Action>,
+    replies: Vec<(usize, CancelAnswer)>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    commit: Commit,
+    rest: Rest,
+}
+
+impl Rest {
+    fn append(&mut self, mut next: Self) {
+        self.deeds.append(&mut next.deeds);
+        self.replies.append(&mut next.replies);
+    }
 }
 
 /// A job whose next wait is longer than this gives up its actor, in milliseconds.
@@ -82,10 +101,8 @@ impl Actor {
             sent: 0,
             handled: 0,
             scheduled: false,
-            turns: VecDeque::new(),
-            under_way: 0,
-            parked: false,
-            out_of_turn: false,
+            flight: None,
+            waiting: VecDeque::new(),
         }
     }
 
@@ -95,7 +112,9 @@ impl Actor {
             JobMsg::Cancel(caller) => Some(*caller),
             _ => None,
         });
-        let due = self.turns.iter().filter_map(|turn| turn.reply.map(|(caller, _)| caller));
+        let flight = self.flight.iter().map(|flight| &flight.rest);
+        let rests = flight.chain(self.waiting.iter().map(|turn| &turn.rest));
+        let due = rests.flat_map(|rest| rest.replies.iter().map(|(caller, _)| *caller));
         asked.chain(due).collect()
     }
 
@@ -103,8 +122,12 @@ impl Actor {
         self.owned.as_ref().map(|owned| owned.epoch)
     }
 
-    fn is_blocked(&self, pipeline: usize) -> bool {
-        self.owned.is_none() || self.parked || self.turns.len() >= pipeline
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.owned.as_ref().is_some_and(|owned| owned.fresh)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.flight.is_none() && self.waiting.is_empty()
     }
 }
 
@@ -117,9 +140,8 @@ impl World {
     }
 
     fn schedule_actor(&mut self, id: u64) {
-        let pipeline = self.weather.pipeline;
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        let ready = !actor.inbox.is_empty() && !actor.is_blocked(pipeline);
+        let ready = !actor.inbox.is_empty() && actor.owned.is_some();
         if ready && !std::mem::replace(&mut actor.scheduled, true) {
             let wait = self.dice.spread(1, 200);
             self.after(wait, What::RunActor(id));
@@ -128,12 +150,8 @@ impl World {
 
     /// The actor handles one message.
     pub(crate) fn run_actor(&mut self, id: u64) {
-        let pipeline = self.weather.pipeline;
         let Some(actor) = self.actors.get_mut(&id) else { return };
         actor.scheduled = false;
-        if actor.is_blocked(pipeline) {
-            return;
-        }
         let Some(message) = actor.inbox.pop_front() else { return };
         actor.handled += 1;
         self.react(id, message);
@@ -163,8 +181,8 @@ impl World {
             JobMsg::Release => {
                 self.owned(id).draining = true;
                 self.turn(id, Input::Drain, None);
-                if let Some(turn) = self.actors.get_mut(&id).and_then(|it| it.turns.back_mut()) {
-                    turn.release = true;
+                if self.actors.contains_key(&id) {
+                    self.give_back(id);
                 }
             }
         }
@@ -183,6 +201,7 @@ impl World {
         let folded = fold(job, plan, &claim.events);
         let state = folded.unwrap_or_else(|error| panic!("journals fold: {job}: {error}"));
         actor.owned = Some(Owned {
+            fresh: claim.records == 1 && !quarantine,
             state,
             status: claim.status,
             epoch: claim.epoch,
@@ -213,23 +232,72 @@ impl World {
         let decision = decide(&mut owned.state, input, now);
         self.check_decision(id, &decision);
         let Decision { events, actions } = decision;
-        let mut turn = Turn { commit: None, durable: true, actions, reply, release: false };
-        if !events.is_empty() {
-            let owned = self.owned(id);
-            let status = status_of(&owned.state, now);
-            let changed = status != owned.status;
-            owned.status = status;
-            let (epoch, sequence) = (owned.epoch, owned.sequence);
-            owned.sequence += 1;
-            let status = changed.then_some(status);
-            let commit = Commit { job, epoch, sequence, events, status };
-            if self.dies_here(process, "death between decision and commit") {
-                return;
-            }
-            (turn.commit, turn.durable) = (Some(commit), false);
+        if !events.is_empty() && self.dies_here(process, "death between decision and commit") {
+            return;
         }
-        self.actor(id).turns.push_back(turn);
-        self.hand_over(id);
+        let (ahead, deeds): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|deed| self.goes_ahead(id, deed));
+        let owned = self.owned(id);
+        let status = status_of(&owned.state, now);
+        let changed = !events.is_empty() && status != owned.status;
+        if changed {
+            owned.status = status;
+        }
+        let rest = Rest { deeds, replies: reply.into_iter().collect() };
+        self.note(id, Turn { events, status: changed.then_some(status), rest });
+        for deed in ahead {
+            self.coverage.count("life", "ran ahead of the disk");
+            self.act(id, deed, true);
+        }
+    }
+
+    /// Whether a deed may be done before what it rests on is durable.
+    fn goes_ahead(&self, id: u64, deed: &Action) -> bool {
+        let actor = &self.actors[&id];
+        let Action::StartStep(start) = deed else { return false };
+        let pure = self.chronicles[&actor.job].graph.nodes[start.step.at()].pure;
+        pure && actor.is_fresh() && self.weather.ahead
+    }
+
+    /// Takes a turn in. What rests on nothing that is still to become durable is done at once.
+    fn note(&mut self, id: u64, turn: Turn) {
+        let actor = self.actor(id);
+        if !turn.events.is_empty() {
+            actor.waiting.push_back(turn);
+            return self.commit_next(id);
+        }
+        let last = actor.waiting.back_mut().map(|last| &mut last.rest);
+        match last.or(actor.flight.as_mut().map(|flight| &mut flight.rest)) {
+            Some(rest) => rest.append(turn.rest),
+            None => self.land(id, turn.rest),
+        }
+    }
+
+    /// Hands the next record to the store, if none is under way: one or more whole turns.
+    fn commit_next(&mut self, id: u64) {
+        let most = self.weather.turns_a_record;
+        let actor = self.actor(id);
+        if actor.flight.is_some() || actor.waiting.is_empty() {
+            return;
+        }
+        let count = actor.waiting.len().min(most);
+        let turns: Vec<Turn> = actor.waiting.drain(..count).collect();
+        let (process, job) = (actor.process, actor.job);
+        if count > 1 {
+            self.coverage.count("life", "many turns in one record");
+        }
+        let owned = self.owned(id);
+        let (epoch, sequence) = (owned.epoch, owned.sequence);
+        owned.sequence += 1;
+        let (mut events, mut status, mut rest) = (Vec::new(), None, Rest::default());
+        for mut turn in turns {
+            events.append(&mut turn.events);
+            status = turn.status.or(status);
+            rest.append(turn.rest);
+        }
+        let commit = Commit { job, epoch, sequence, events, status };
+        self.actor(id).flight = Some(Flight { commit: commit.clone(), rest });
+        self.ask(Request { process, asker: Asker::Actor(id), verb: Verb::Commit(commit) });
     }
 
     fn actor(&mut self, id: u64) -> &mut Actor {
@@ -250,18 +318,6 @@ impl World {
         }
     }
 
-    /// Hands the newest turn's commit to the store.
-    fn hand_over(&mut self, id: u64) {
-        let actor = self.actor(id);
-        let Some(commit) = actor.turns.back().and_then(|turn| turn.commit.clone()) else { return };
-        let process = actor.process;
-        actor.under_way += 1;
-        if actor.under_way > 1 {
-            self.coverage.count("life", "two commits at once");
-        }
-        self.ask(Request { process, asker: Asker::Actor(id), verb: Verb::Commit(commit) });
-    }
-
     /// The store has answered the actor.
     pub(crate) fn actor_answered(&mut self, id: u64, answer: Answer) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
@@ -269,93 +325,58 @@ impl World {
         match answer {
             Answer::Claimed(claim) => return self.load(id, claim),
             Answer::Committed(sequence) => {
-                actor.under_way -= 1;
-                let mut commits = actor.turns.iter_mut().filter(|turn| turn.commit.is_some());
-                let is_it = |turn: &&mut Turn| {
-                    turn.commit.as_ref().is_some_and(|commit| commit.sequence == sequence)
-                };
-                let turn = commits.find(is_it).expect("a commit is acknowledged once");
-                turn.durable = true;
+                let flight = actor.flight.take().expect("a record lands once, after it took off");
+                assert_eq!(flight.commit.sequence, sequence, "one record is under way");
                 if self.dies_here(process, "death between commit and acknowledgement") {
                     return;
                 }
+                self.commit_next(id);
+                self.land(id, flight.rest);
+                return self.settle(id);
             }
             Answer::Refused(Refusal::Full) => {
-                actor.under_way -= 1;
-                actor.parked = true;
-            }
-            Answer::Refused(Refusal::WrongSequence) => {
-                actor.under_way -= 1;
-                actor.out_of_turn = true;
+                self.coverage.count("life", "parked");
+                return self.after(SECOND, What::Resend(id));
             }
             Answer::Refused(Refusal::StaleEpoch) => {
                 let epoch = actor.epoch();
                 let latest = self.chronicles[&job].epoch();
                 hold!(epoch != Some(latest), "the owner may write", "{job} under {epoch:?}");
-                return self.actor_died(id, "it has a follower");
+                self.actor_died(id, "it has a follower");
             }
             Answer::Refused(refusal) => {
                 let fatal = matches!(refusal, Refusal::OutcomeUnknown | Refusal::Stopped);
-                hold!(fatal, "the store knows its jobs", "{job}: {refusal:?}");
-                return self.actor_died(id, "the store has failed");
+                hold!(fatal, "the owner's record is the next", "{job}: {refusal:?}");
+                self.actor_died(id, "the store has failed");
             }
             Answer::New(_) | Answer::Existing(_) | Answer::Conflict(_) => {
                 panic!("an actor submits nothing");
             }
         }
-        self.wait_for_room(id);
-        self.settle(id);
     }
 
-    /// While the disk is full the job is parked; nothing that it has done is lost. All commits that
-    /// were under way are handed over again, in order, once the store has answered each.
-    fn wait_for_room(&mut self, id: u64) {
-        let actor = self.actor(id);
-        if actor.under_way > 0 {
-            return;
-        }
-        let job = actor.job;
-        let explained = actor.parked || !actor.out_of_turn;
-        hold!(explained, "an owner's record is the next", "{job}: out of turn without a reason");
-        if actor.parked {
-            actor.out_of_turn = false;
-            self.coverage.count("life", "parked");
-            self.after(SECOND, What::Resend(id));
-        }
-    }
-
+    /// The disk was full: the job is parked, and tries again. Nothing that it has done is lost.
     pub(crate) fn resend(&mut self, id: u64) {
-        let Some(actor) = self.actors.get_mut(&id) else { return };
-        actor.parked = false;
-        let process = actor.process;
-        let again = actor.turns.iter().filter(|turn| !turn.durable);
-        let again: Vec<Commit> = again.filter_map(|turn| turn.commit.clone()).collect();
-        actor.under_way = again.len();
-        for commit in again {
-            self.ask(Request { process, asker: Asker::Actor(id), verb: Verb::Commit(commit) });
-        }
-        self.schedule_actor(id);
+        let Some(actor) = self.actors.get(&id) else { return };
+        let flight = actor.flight.as_ref().expect("a parked job has a record to write");
+        let (process, verb) = (actor.process, Verb::Commit(flight.commit.clone()));
+        self.ask(Request { process, asker: Asker::Actor(id), verb });
     }
 
-    /// Does the deeds of everything that is durable, in order.
+    /// After every message: when all is durable, the state is compared, and the actor rests.
     fn settle(&mut self, id: u64) {
-        while let Some(actor) = self.actors.get_mut(&id)
-            && let Some(turn) = actor.turns.pop_front_if(|turn| turn.durable)
-        {
-            self.do_deeds(id, turn);
-        }
         let Some(actor) = self.actors.get(&id) else { return };
-        if actor.owned.is_some() && actor.turns.is_empty() {
+        if actor.owned.is_some() && actor.is_settled() {
             self.check_fold(id);
             self.rest(id);
         }
         self.schedule_actor(id);
     }
 
-    fn do_deeds(&mut self, id: u64, turn: Turn) {
+    /// Does and says what rests on a record that is durable.
+    fn land(&mut self, id: u64, rest: Rest) {
         let process = self.actors[&id].process;
-        let count = turn.actions.len();
-        for (n, action) in turn.actions.into_iter().enumerate() {
+        for (n, deed) in rest.deeds.into_iter().enumerate() {
             let why = match n {
                 0 => "death between acknowledgement and deeds",
                 _ => "death in the middle of the deeds",
@@ -363,22 +384,19 @@ impl World {
             if self.dies_here(process, why) {
                 return;
             }
-            self.act(id, action);
+            self.act(id, deed, false);
         }
-        if count > 0 && self.dies_here(process, "death after the deeds") {
-            return;
-        }
-        if let Some((caller, answer)) = turn.reply
-            && self.callers[caller].waiting == Some(process)
-        {
-            self.cancel_answered(caller, answer);
-        }
-        if turn.release {
-            self.give_back(id);
+        for (caller, answer) in rest.replies {
+            if self.dies_here(process, "death between deeds and answer") {
+                return;
+            }
+            if self.callers[caller].waiting == Some(process) {
+                self.cancel_answered(caller, answer);
+            }
         }
     }
 
-    fn act(&mut self, id: u64, action: Action) {
+    fn act(&mut self, id: u64, action: Action, ahead: bool) {
         match action {
             Action::StartStep(start) => {
                 let token = start.token;
@@ -392,7 +410,7 @@ impl World {
                     self.coverage.count("life", "start withheld");
                     return;
                 }
-                if let Some(body) = self.start_body(id, start) {
+                if let Some(body) = self.start_body(id, start, ahead) {
                     self.owned(id).attempts.insert(token, body);
                 }
             }

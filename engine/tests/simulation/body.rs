@@ -33,28 +33,27 @@ enum End {
 
 /// The longest that a stopped body may take to be gone, or to be given up.
 const SEE_OFF: u64 = 1_500_000;
-/// The longest that a body works when nothing is wrong with it.
-const LONGEST: u64 = 120 * SECOND;
 /// One place in so many is deadly, where bodies may be.
 const DEADLY: u64 = 6;
 
 impl World {
     /// The deed of a start: the body begins, if there is a kind for it.
-    pub(crate) fn start_body(&mut self, actor: u64, start: StartStep) -> Option<u64> {
+    pub(crate) fn start_body(&mut self, actor: u64, start: StartStep, ahead: bool) -> Option<u64> {
         let job = self.actors[&actor].job;
-        self.check_start(actor, job, &start);
+        self.check_start(actor, job, &start, ahead);
         if self.weather.has(Fault::Body) && self.dice.chance(10) {
             self.coverage.count("fault", "body of unknown kind");
             let failure = Failure::retryable("step.unknown_kind", "no such kind is registered");
             self.say_ended(actor, start.token, Outcome::Failed(failure));
             return None;
         }
-        self.ledger.began(job, start.token.0);
+        let epoch = self.actors[&actor].epoch().filter(|_| ahead);
+        self.ledger.began(job, start.token.0, epoch);
         let end = self.draw_end(job, &start);
         self.say(|_| format!("a body begins: {job} {:?}, {end:?}", start.token));
         let id = self.new_id();
-        let longest = LONGEST.min(start.timeout.0 * 2_000);
-        let work = self.dice.spread(1_000, longest);
+        let longest = self.weather.longest.min(start.timeout.0 * 2_000);
+        let work = self.dice.spread(10, longest);
         if end != End::Hangs {
             self.after(work, What::BodyEnds(id));
         }
@@ -64,17 +63,26 @@ impl World {
         Some(id)
     }
 
-    /// A start is durable before its body begins, it is still wanted, and it is given what the
-    /// journal says.
-    fn check_start(&self, actor: u64, job: JobId, start: &StartStep) {
+    /// A start is durable before its body begins, unless that is pure and may run ahead; it is
+    /// still wanted; and it is given what the journal says.
+    fn check_start(&self, actor: u64, job: JobId, start: &StartStep, ahead: bool) {
         let chronicle = &self.chronicles[&job];
-        let durable = chronicle.has_started(start.token.0);
-        hold!(durable, "commit, then act", "{job}: {start:?} is not on the disk");
-        if self.actors[&actor].epoch() != Some(chronicle.epoch()) {
+        let owner = &self.actors[&actor];
+        if ahead {
+            let pure = chronicle.graph.nodes[start.step.at()].pure && owner.is_fresh();
+            hold!(pure, "only pure bodies run ahead", "{job}: {start:?}");
+        } else {
+            let durable = start.token.0 <= chronicle.last_fence();
+            hold!(durable, "commit, then act", "{job}: {start:?} is not on the disk");
+        }
+        if owner.epoch() != Some(chronicle.epoch()) {
             return; // A zombie knows no better; what its body says is refused.
         }
         let stopping = chronicle.is_stopping();
         hold!(!stopping, "no body begins in a job that is stopped", "{job}: {start:?}");
+        if ahead {
+            return;
+        }
         let told = (start.step.at(), start.item.at(), start.attempt, start.uses.clone());
         let foretold = chronicle.foretold(start.token.0);
         let Some((step, item, attempt, uses, input)) = foretold else {
@@ -143,12 +151,11 @@ impl World {
             }
             End::AnswersTwice(outcome, second) => {
                 body.outcome = Some(outcome);
-                let (actor, job, token) = (body.actor, body.job, body.token);
-                let process = self.actors[&actor].process;
+                let (actor, token) = (body.actor, body.token);
                 self.body_gone(id);
                 let wait = self.dice.spread(1, 60 * SECOND);
                 let second = Outcome::Succeeded(second);
-                self.after(wait, What::Late(process, job, token, second));
+                self.after(wait, What::Late(actor, token, second));
             }
             End::KillsItsProcess => {
                 let process = self.actors[&body.actor].process;
@@ -170,15 +177,14 @@ impl World {
             return;
         }
         body.outcome = Some(outcome);
-        let (actor, job, token) = (body.actor, body.job, body.token);
+        let (actor, token) = (body.actor, body.token);
         let gone = self.dice.spread(1, SEE_OFF);
         self.after(gone, What::BodyGone(id));
         if self.weather.has(Fault::Body) && self.dice.chance(200) {
             self.coverage.count("fault", "body answered late");
-            let process = self.actors[&actor].process;
             let wait = self.dice.spread(1, 60 * SECOND);
             let outcome = Outcome::Succeeded(json!("late"));
-            self.after(gone + wait, What::Late(process, job, token, outcome));
+            self.after(gone + wait, What::Late(actor, token, outcome));
         }
     }
 
@@ -191,14 +197,11 @@ impl World {
         self.send(body.actor, JobMsg::StepEnded(body.token, outcome));
     }
 
-    /// A word that comes when its attempt is long over, to whoever owns the job then.
-    pub(crate) fn late(&mut self, process: u64, job: JobId, token: Token, outcome: Outcome) {
-        self.say(|_| format!("a late word: {job} {token:?}, {outcome:?}"));
-        let mut actors = self.actors.iter();
-        let owner = actors.find(|(_, it)| it.process == process && it.job == job);
-        if let Some(owner) = owner.map(|(id, _)| *id) {
-            self.ledger.told(job, token.0, &outcome);
-            self.send(owner, JobMsg::StepEnded(token, outcome));
+    /// A word that comes when its attempt is long over.
+    pub(crate) fn late(&mut self, actor: u64, token: Token, outcome: Outcome) {
+        self.say(|_| format!("a late word to actor {actor}: {token:?}, {outcome:?}"));
+        if self.actors.contains_key(&actor) {
+            self.say_ended(actor, token, outcome);
         }
     }
 }

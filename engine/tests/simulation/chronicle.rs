@@ -472,9 +472,9 @@ impl Chronicle {
         self.stop.is_some()
     }
 
-    /// Whether an attempt with this fence was ever recorded.
-    pub(crate) fn has_started(&self, fence: u64) -> bool {
-        fence <= self.last_fence
+    /// The fence of the attempt that was recorded last.
+    pub(crate) fn last_fence(&self) -> u64 {
+        self.last_fence
     }
 
     pub(crate) fn epoch(&self) -> u64 {

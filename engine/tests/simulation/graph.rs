@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) timeout: Millis,
     pub(crate) fallbacks: usize,
     pub(crate) on_error: OnError,
+    /// Its body has no effect but its result.
+    pub(crate) pure: bool,
 }
 
 /// A step's `if`.
@@ -122,6 +124,7 @@ impl Node {
             timeout: Millis(dice.spread(1_000, 600_000)),
             fallbacks,
             on_error: if dice.chance(300) { OnError::Continue } else { OnError::Fail },
+            pure: dice.chance(400),
         }
     }
 

@@ -17,8 +17,10 @@ pub(crate) struct Ledger {
     accepted: BTreeSet<JobId>,
     /// Ids whose submit was refused for certain.
     refused: BTreeSet<JobId>,
-    /// Bodies that have begun.
+    /// Bodies that have begun, by fence.
     begun: BTreeSet<(JobId, u64)>,
+    /// Pure bodies that have begun before their start was durable, by epoch and fence.
+    ahead: BTreeSet<(JobId, u64, u64)>,
     told: BTreeMap<JobId, Told>,
     /// Cancels that were acknowledged as accepted.
     pub(crate) cancelled: BTreeSet<JobId>,
@@ -31,8 +33,9 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Waits {
-    places: BTreeMap<u64, (u32, u32)>,
-    due: BTreeMap<(u32, u32), (i64, i64)>,
+    places: BTreeMap<u64, (u32, u32, u32)>,
+    /// By step, item and the number of the attempt that waits.
+    due: BTreeMap<(u32, u32, u32), (i64, i64)>,
 }
 
 impl Ledger {
@@ -60,10 +63,20 @@ impl Ledger {
         self.refused.insert(id);
     }
 
-    /// A body begins.
-    pub(crate) fn began(&mut self, job: JobId, fence: u64) {
-        let new = self.begun.insert((job, fence));
+    /// A body begins; ahead of the disk, when an epoch is given.
+    pub(crate) fn began(&mut self, job: JobId, fence: u64, ahead: Option<u64>) {
+        let new = match ahead {
+            Some(epoch) => self.ahead.insert((job, epoch, fence)),
+            None => self.begun.insert((job, fence)),
+        };
         hold!(new, "one body a fence", "{job} begins {fence} again");
+    }
+
+    /// The job has a new owner: what ran ahead of the disk and was never recorded never was.
+    pub(crate) fn claimed(&mut self, job: JobId, last_fence: u64) {
+        if let Some(told) = self.told.get_mut(&job) {
+            told.retain(|fence, _| *fence <= last_fence);
+        }
     }
 
     /// A body, or who watched it, says how it ended.
@@ -79,7 +92,9 @@ impl Ledger {
     pub(crate) fn check_results(&self, job: JobId, events: &[Event]) {
         for event in events {
             if let Event::StepSucceeded { token, .. } = event {
-                let begun = self.begun.contains(&(job, token.0));
+                let ahead = (job, 0, 0)..(job, u64::MAX, u64::MAX);
+                let begun = self.begun.contains(&(job, token.0))
+                    || self.ahead.range(ahead).any(|(_, _, fence)| *fence == token.0);
                 hold!(begun, "results come from bodies that began", "{event:?}");
             }
         }
@@ -97,8 +112,8 @@ impl Ledger {
         let waits = self.waits.entry(job).or_default();
         for event in &decision.events {
             match event {
-                Event::StepStarted { step, item, token, .. } => {
-                    let place = (step.0, item.0);
+                Event::StepStarted { step, item, token, attempt, .. } => {
+                    let place = (step.0, item.0, *attempt);
                     if let Some((due, before)) = waits.due.remove(&place) {
                         let soonest = due - (jumped - before);
                         let in_time = steady.0 >= soonest;
@@ -108,13 +123,14 @@ impl Ledger {
                 }
                 Event::AttemptFailed { token, retry_at, at, .. } => {
                     let wait = retry_at.0 - at.0;
-                    if let Some(place) = waits.places.get(&token.0) {
-                        waits.due.insert(*place, (steady.0 + wait, jumped));
+                    if let Some((step, item, attempt)) = waits.places.get(&token.0) {
+                        let next = (*step, *item, attempt + 1);
+                        waits.due.insert(next, (steady.0 + wait, jumped));
                     }
                 }
                 Event::AttemptInterrupted { token, .. } => {
-                    if let Some(place) = waits.places.get(&token.0) {
-                        waits.due.remove(place);
+                    if let Some((step, item, attempt)) = waits.places.get(&token.0) {
+                        waits.due.remove(&(*step, *item, attempt + 1));
                     }
                 }
                 _ => {}

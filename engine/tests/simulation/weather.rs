@@ -62,8 +62,12 @@ pub(crate) struct Weather {
     pub(crate) fair: bool,
     on: Vec<Fault>,
     pub(crate) submits: usize,
-    /// Commits of one job that are under way at once.
-    pub(crate) pipeline: usize,
+    /// Turns of one job that may share a record.
+    pub(crate) turns_a_record: usize,
+    /// Pure bodies begin before their start is durable.
+    pub(crate) ahead: bool,
+    /// The longest that a healthy body works, in microseconds.
+    pub(crate) longest: u64,
     /// Jobs that have an actor at once.
     pub(crate) active_jobs: usize,
     /// Bodies that fail, of a thousand.
@@ -90,7 +94,9 @@ impl Weather {
             fair,
             on,
             submits: 1 + dice.index(5),
-            pipeline: *dice.pick(&[1, 1, 2, 4]),
+            turns_a_record: *dice.pick(&[1, 2, 100]),
+            ahead: dice.chance(600),
+            longest: *dice.pick(&[3_000, 1_000_000, 120_000_000]),
             active_jobs: *dice.pick(&[1, 2, 100, 100]),
             failures: *dice.pick(&[50, 200, 500]),
             deaths: *dice.pick(&[5, 20, 60]),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use callsheet_engine::{JobId, Millis, Outcome, Timestamp, Token};
+use callsheet_engine::{Event, JobId, Millis, Outcome, Timestamp, Token};
 
 use crate::actor::Actor;
 use crate::body::Body;
@@ -108,7 +108,7 @@ pub(crate) enum What {
     BodyEnds(u64),
     BodyTimedOut(u64),
     BodyGone(u64),
-    Late(u64, JobId, Token, Outcome),
+    Late(u64, Token, Outcome),
     Release(u64),
     Exit(u64),
     Die(u64),
@@ -220,7 +220,7 @@ impl World {
             What::BodyEnds(body) => self.body_ends(body),
             What::BodyTimedOut(body) => self.body_timed_out(body),
             What::BodyGone(body) => self.body_gone(body),
-            What::Late(process, job, token, outcome) => self.late(process, job, token, outcome),
+            What::Late(actor, token, outcome) => self.late(actor, token, outcome),
             What::Release(process) => self.release(process),
             What::Exit(process) => self.exit(process),
             What::Die(process) => self.die(process, "death at any time"),
@@ -355,11 +355,18 @@ impl World {
             Durable::Claimed(job, epoch) => {
                 self.say(|_| format!("durable: {job} is claimed under epoch {epoch}"));
                 self.chronicle(*job).claimed(*epoch);
+                let last = self.chronicles[job].last_fence();
+                self.ledger.claimed(*job, last);
             }
             Durable::Committed(commit) => {
                 let (job, sequence) = (commit.job, commit.sequence);
                 for event in &commit.events {
                     self.coverage.count("event", event.kind());
+                    if let Event::JobFailed { failure, .. } = event
+                        && failure.code == "job.poisoned"
+                    {
+                        self.coverage.count("life", "poisoned");
+                    }
                     self.mix(event.at().0 as u64);
                     self.say(|_| format!("durable: {job} {sequence}: {event:?}"));
                 }
