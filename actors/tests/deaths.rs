@@ -151,6 +151,9 @@ async fn supervisors_that_die_again_and_again_end_the_engine_loudly() {
         let refused = engine.submit(Submit::named("test", json!({}))).await.err();
         assert_eq!(refused.unwrap().code(), "engine.failed");
         assert_eq!(job.cancel(None).await.unwrap_err().code(), "engine.failed");
+        // Told, not left to wait for what nobody does.
+        let waited = tokio::time::timeout(PATIENCE, job.wait()).await.expect("an answer");
+        assert_eq!(waited.unwrap_err().code(), "engine.failed");
     }
 }
 
@@ -166,5 +169,5 @@ async fn an_attempts_actor_that_dies_fails_its_attempt_only() {
     let view = end(&engine, "tidy").await;
     assert_eq!(failure(&view), "step.actor");
     assert_eq!(view.state.steps[0].attempts, 3);
-    assert_eq!(engine.stats().actor_restarts, 0);
+    assert_eq!((engine.stats().actor_restarts, engine.stats().attempts_open), (0, 0));
 }
