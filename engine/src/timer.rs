@@ -162,7 +162,13 @@ steps:
         play(yaml, "start > sleep a 1h; start b\n b fatal > fail b test.fatal; failed test.fatal");
         play(
             yaml,
-            "start > sleep a 1h; start b\n drain >\n b ok > ok b\n +2h >\n crash > woke a; succeeded null",
+            "
+            start  > sleep a 1h; start b
+            drain  >
+            b ok   > ok b
+            +2h    >
+            crash  > woke a; succeeded null
+            ",
         );
     }
 }

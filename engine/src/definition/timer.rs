@@ -127,10 +127,8 @@ mod tests {
             ("until: '{{ job.submitted_at + 3600000 }}'", &[]),
             (
                 "sleep: 90",
-                &[
-                    "4:12 definition.bad_duration: `sleep` is the number `90`, not a length of time \
-                   (give the unit: `90s` or `90ms`)",
-                ],
+                &["4:12 definition.bad_duration: `sleep` is the number `90`, not a length of \
+                     time (give the unit: `90s` or `90ms`)"],
             ),
             ("sleep: soon", &["4:12 definition.bad_duration: `sleep` is the string `soon`, not"]),
             ("sleep: ''", &["definition.bad_duration: `sleep` is the string ``"]),

@@ -10,3 +10,4 @@ mod journals;
 mod oracle;
 mod play;
 mod scale;
+mod told;

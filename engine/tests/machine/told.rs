@@ -1,0 +1,58 @@
+//! What an input must be answered with: events as far as they can be foretold.
+
+use callsheet_engine::{Event, Failure, Interruption, Timestamp};
+use serde_json::Value;
+
+use crate::graph::Node;
+
+/// An event that must come, as far as it can be told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Succeeded(u64, Value),
+    Failed { token: u64, candidate: u32, least: u64, most: u64, now: Timestamp },
+    ItemFailed(usize, usize, Failure),
+    Interrupted(u64, Interruption),
+    Cancelled(u64),
+    CancelRequested,
+}
+
+impl Told {
+    /// Whether it has come.
+    pub(crate) fn check(&self, event: &Event) {
+        let right = match (self, event) {
+            (Self::Succeeded(told, value), Event::StepSucceeded { token, output, .. }) => {
+                *told == token.0 && value == output
+            }
+            (
+                Self::Failed { token: told, candidate: next, least, most, now },
+                Event::AttemptFailed { token, candidate, retry_at, at, .. },
+            ) => {
+                let wait = retry_at.since(*at).0;
+                let right = *told == token.0 && next == candidate && at == now;
+                right && (*least..=*most).contains(&wait)
+            }
+            (Self::ItemFailed(s, i, told), Event::ItemFailed { step, item, failure, .. }) => {
+                (*s, *i, told) == (step.at(), item.at(), failure)
+            }
+            (Self::Interrupted(told, why), Event::AttemptInterrupted { token, cause, .. }) => {
+                *told == token.0 && why == cause
+            }
+            (Self::Cancelled(told), Event::AttemptCancelled { token, .. }) => *told == token.0,
+            (Self::CancelRequested, Event::CancelRequested { .. }) => true,
+            _ => false,
+        };
+        assert!(right, "{self:?} was told, {event:?} came");
+    }
+}
+
+/// The shortest and the longest wait after so many tries.
+pub(crate) fn waits(node: &Node, tries: u32) -> (u64, u64) {
+    let retry = &node.retry;
+    let most = retry.max.0 as f64;
+    let mut bare = retry.initial.0 as f64;
+    for _ in 1..tries {
+        bare = (bare * retry.factor).min(most);
+    }
+    let (least, most) = (bare * (1.0 - retry.jitter), (bare * (1.0 + retry.jitter)).min(most));
+    ((least.floor() as u64).saturating_sub(1), most.ceil() as u64)
+}
