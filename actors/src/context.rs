@@ -72,8 +72,8 @@ impl Attempt {
         self.tasks.get().is_some_and(|tasks| !tasks.is_empty()) || self.made_work_dir().is_some()
     }
 
-    /// Whether the body may begin. Asked once, by the body; or by whoever stops the attempt, so that
-    /// a body which was still on its way to a thread does not begin after the stop.
+    /// Whether the body may begin. Asked once, by the body; or by whoever stops the attempt, so
+    /// that a body which was still on its way to a thread does not begin after the stop.
     pub(crate) fn may_begin(&self) -> bool {
         !self.settled.swap(true, Ordering::AcqRel)
     }

@@ -106,8 +106,8 @@ impl JobHandle {
     /// work is then stopped, child processes and all; [`wait`](Self::wait) tells when it is gone.
     ///
     /// # Errors
-    /// As [`view`](Self::view); [`EngineError::ShuttingDown`]; [`EngineError::Full`] when there is no
-    /// room to record it: then nothing is promised, and it can be asked for again.
+    /// As [`view`](Self::view); [`EngineError::ShuttingDown`]; [`EngineError::Full`] when there is
+    /// no room to record it: then nothing is promised, and it can be asked for again.
     pub async fn cancel(&self, reason: Option<String>) -> Result<CancelAnswer, EngineError> {
         let head = self.head().await?;
         if head.status.has_ended() {

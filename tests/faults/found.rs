@@ -128,7 +128,8 @@ impl Found {
         Ok(())
     }
 
-    /// Every job has ended, and most of them as they should: a run in which all fails shows nothing.
+    /// Every job has ended, and most of them as they should: a run in which all fails shows
+    /// nothing.
     pub fn all_ended(&self) -> Result<(), String> {
         let mut as_they_should = 0;
         for (id, job) in &self.0 {
@@ -194,7 +195,8 @@ impl Memory {
             match self.0.get(&(job.clone(), place)) {
                 Some((_, seen_at)) if n >= *seen_at => {
                     return Err(format!(
-                        "`{step}`, item {item}, of job {job} had its result; attempt {attempt} began"
+                        "`{step}`, item {item}, of job {job} had its result; \
+                         attempt {attempt} began"
                     ));
                 }
                 _ => {}

@@ -38,7 +38,11 @@ steps:
 output: '{{ steps.three.place }}'",
     "name: fan
 steps:
-  - { id: each, uses: mark, for_each: [1, 2, 3, 2, 1], concurrency: 2, with: { millis: '{{ item }}' } }
+  - id: each
+    uses: mark
+    for_each: [1, 2, 3, 2, 1]
+    concurrency: 2
+    with: { millis: '{{ item }}' }
   - { id: join, uses: mark, needs: [each], with: { millis: 0 } }
 output: '{{ steps.join.place }}'",
     "name: flaky

@@ -234,8 +234,8 @@ impl Life {
         self.turn(mailbox, Input::Cancel { reason }, Some((reply, answer)));
     }
 
-    /// The record under way waits for room. A cancel that waits with it is answered now; it is still
-    /// recorded in its turn, for it was decided on.
+    /// The record under way waits for room. A cancel that waits with it is answered now; it is
+    /// still recorded in its turn, for it was decided on.
     fn park(&mut self) {
         let Some(owned) = &mut self.owned else { return };
         owned.flight.iter_mut().for_each(|flight| flight.parked = true);

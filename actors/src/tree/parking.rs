@@ -1,9 +1,9 @@
 //! What becomes of a job while the disk is full: it is parked with the record that found no room,
 //! and its actor goes on listening.
 //!
-//! A parked job starts nothing, for what it would start rests on that record. A wish to cancel it is
-//! refused at once, for a cancel is a promise and none can be kept; an orderly stop lets it go, and
-//! its next owner repeats what was not recorded. When there is room it goes on by itself.
+//! A parked job starts nothing, for what it would start rests on that record. A wish to cancel it
+//! is refused at once, for a cancel is a promise and none can be kept; an orderly stop lets it go,
+//! and its next owner repeats what was not recorded. When there is room it goes on by itself.
 
 use std::time::Duration;
 
