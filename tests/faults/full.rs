@@ -111,7 +111,7 @@ impl Small {
         let some = (room.f_bavail * room.f_frsize - ENOUGH_FOR_A_BATCH) / CHUNK.len() as u64;
         let mut file = std::fs::File::create(self.mount.join("filler")).unwrap();
         (0..some).for_each(|_| file.write_all(CHUNK).unwrap());
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(1));
         while file.write_all(CHUNK).is_ok() {}
     }
 

@@ -1,7 +1,7 @@
 //! A real power cut: the victim works on a file system of its own, which is stopped in the middle
 //! without its log being flushed, and mounted again. What was said is outside of it.
 //!
-//! `CALLSHEET_POWER_CUTS` sets the number of cuts (24 unless set), `CALLSHEET_POWER_SEED` their
+//! `CALLSHEET_POWER_CUTS` sets the number of cuts (20 unless set), `CALLSHEET_POWER_SEED` their
 //! seed. Needs root, loop devices and `mkfs.ext4` (and takes xfs too where there is `mkfs.xfs`);
 //! says so and passes where they are missing.
 
@@ -15,14 +15,17 @@ use crate::shim::{self, Control, Sync};
 use crate::victim;
 use crate::words::Words;
 
-/// Cuts after which everything is finished and a new disk is taken.
+/// Cuts after which everything is finished: three deaths of one attempt in a row would rightly
+/// quarantine its job.
+const CUTS_A_FINISH: u64 = 2;
+/// Cuts after which a new disk is taken.
 const CUTS_A_DISK: u64 = 8;
 /// A run without root or loop devices says this.
 const SKIPPED: &str = "skipped: no power is cut here:";
 
 #[test]
 fn a_power_cut_loses_nothing_acknowledged() {
-    let cuts = crate::number("CALLSHEET_POWER_CUTS", 24);
+    let cuts = crate::number("CALLSHEET_POWER_CUTS", 20);
     let seed = crate::number("CALLSHEET_POWER_SEED", 0x5eed);
     for file_system in ["ext4", "xfs"] {
         match Machine::new(file_system) {
@@ -42,8 +45,11 @@ fn many_cuts(mut machine: Machine, cuts: u64, seed: u64) {
         let found = machine.check(&mut memory).unwrap_or_else(|why| {
             panic!("{}: seed {seed}, cut {cut} after {lines} lines: {why}", machine.file_system)
         });
-        if cut % CUTS_A_DISK == CUTS_A_DISK - 1 || cut + 1 == cuts {
+        let is_last = cut + 1 == cuts;
+        if is_last || cut % CUTS_A_FINISH == CUTS_A_FINISH - 1 {
             machine.finish(&mut memory);
+        }
+        if is_last || cut % CUTS_A_DISK == CUTS_A_DISK - 1 {
             jobs += found.0.len();
             machine = Machine::new(machine.file_system).unwrap();
             memory = Memory::default();

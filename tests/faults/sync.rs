@@ -77,7 +77,7 @@ fn a_slow_disk_does_not_delay_reads() {
             })
             .collect();
         until("a commit waits for its sync", async || place.control.syncs_held() > 0).await;
-        for _ in 0..20 {
+        for _ in 0..5 {
             assert_eq!(server.client.job(&old).await.unwrap().head.status.as_str(), "succeeded");
             let page = server.client.jobs(&Default::default()).await.unwrap();
             assert_eq!(page.jobs.len(), 1, "what is not durable is not shown");

@@ -184,7 +184,7 @@ async fn follow(job: JobHandle, mouth: Mouth) -> Result<(), EngineError> {
         mouth.say(&format!("record {} {}", job.id(), record.sequence));
         let started = record.events.iter().any(|event| event.kind() == "StepStarted");
         if to_cancel && started {
-            let answer = job.cancel(None).await?;
+            let answer = cancel_when_there_is_room(&job).await?;
             // One whose attempt died with the process again and again has failed by itself.
             if !matches!(answer, CancelAnswer::AlreadyEnded(_)) {
                 mouth.say(&format!("cancelled {}", job.id()));
@@ -192,6 +192,16 @@ async fn follow(job: JobHandle, mouth: Mouth) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// While the disk is full a cancel is refused: nothing is promised, and it is asked for again.
+async fn cancel_when_there_is_room(job: &JobHandle) -> Result<CancelAnswer, EngineError> {
+    loop {
+        match job.cancel(None).await {
+            Err(EngineError::Full) => tokio::time::sleep(Duration::from_millis(20)).await,
+            answer => return answer,
+        }
+    }
 }
 
 async fn unfinished(engine: &Engine) -> Result<Vec<JobHandle>, EngineError> {
