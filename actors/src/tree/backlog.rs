@@ -85,7 +85,8 @@ mod tests {
         let new = [(1, New), (2, New), (3, New)];
         let woken = [(11, Woken), (12, Woken)];
         let found = [(21, Recovered), (22, Recovered)];
-        let table: [(&[&[(u128, Origin)]], &[u128]); 6] = [
+        type Lane<'l> = &'l [(u128, Origin)];
+        let table: [(&[Lane<'_>], &[u128]); 6] = [
             (&[], &[]),
             (&[&new], &[1, 2, 3]),
             (&[&woken], &[11, 12]),
