@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo docs
+.PHONY: help setup test check demo docs simulate
 
 # A fresh rustup is not on the path before the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -11,7 +11,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Builds use the versions of Cargo.lock and nothing else.
 LOCKED ?= --locked
 # One selection and one set of features for lints and tests, so that nothing is built twice.
-WORKSPACE := --workspace --features failpoints $(LOCKED)
+WORKSPACE := --workspace --features failpoints,callsheet-engine/simulation $(LOCKED)
 
 help:
 	@echo 'make demo               caption a spoken video, with a kill -9 in the middle'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test               install what is missing, then format, lints and every test'
 	@echo 'make check              the quick part of it: format, lints and the house rules'
 	@echo 'make docs               the documentation of all crates, as HTML'
+	@echo 'make simulate SEEDS=n    whole engines in virtual time, with faults; see docs/simulation.md'
 	@echo 'make setup              install what is missing, nothing else'
 	@echo
 	@echo 'CARGO_TARGET_DIR is honoured; only Rust, a C compiler and make have to be there.'
@@ -30,7 +31,7 @@ test:
 	@scripts/setup.sh --for-tests
 	cargo fmt --all --check
 	cargo clippy $(WORKSPACE) --all-targets -- -D warnings
-	cargo test $(WORKSPACE)
+	CALLSHEET_SIM_SEEDS=$${CALLSHEET_SIM_SEEDS:-10000} cargo test $(WORKSPACE)
 
 check:
 	cargo fmt --all --check
@@ -43,3 +44,9 @@ demo: setup
 
 docs:
 	RUSTDOCFLAGS='-D warnings' cargo doc $(WORKSPACE) --no-deps
+
+SEEDS ?= 100000
+FROM ?= 0
+simulate:
+	cargo run --release $(LOCKED) --quiet -p callsheet-engine --features simulation \
+		--bin callsheet-sim -- --seeds $(SEEDS) --from $(FROM) --threads "$$(nproc)"

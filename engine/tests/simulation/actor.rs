@@ -323,7 +323,7 @@ impl World {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let (process, job) = (actor.process, actor.job);
         match answer {
-            Answer::Claimed(claim) => return self.load(id, claim),
+            Answer::Claimed(claim) => self.load(id, claim),
             Answer::Committed(sequence) => {
                 let flight = actor.flight.take().expect("a record lands once, after it took off");
                 assert_eq!(flight.commit.sequence, sequence, "one record is under way");
@@ -332,11 +332,11 @@ impl World {
                 }
                 self.commit_next(id);
                 self.land(id, flight.rest);
-                return self.settle(id);
+                self.settle(id);
             }
             Answer::Refused(Refusal::Full) => {
                 self.coverage.count("life", "parked");
-                return self.after(SECOND, What::Resend(id));
+                self.after(SECOND, What::Resend(id));
             }
             Answer::Refused(Refusal::StaleEpoch) => {
                 let epoch = actor.epoch();

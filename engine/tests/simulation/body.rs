@@ -95,7 +95,8 @@ impl World {
     fn draw_end(&mut self, job: JobId, start: &StartStep) -> End {
         let value = self.draw_value(job, start);
         let place = job.seed() ^ u64::from(start.step.0).wrapping_mul(0x9e37_79b9);
-        if self.weather.has(Fault::Deadly) && place % DEADLY == 0 && self.dice.chance(900) {
+        if self.weather.has(Fault::Deadly) && place.is_multiple_of(DEADLY) && self.dice.chance(900)
+        {
             return End::KillsItsProcess;
         }
         if !self.weather.has(Fault::Body) {

@@ -113,3 +113,28 @@ impl Weather {
         self.on.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_name_of_its_own() {
+        for (fault, name) in Fault::ALL {
+            assert_eq!(Fault::named(name), Some(fault));
+        }
+        assert_eq!(Fault::named("bad luck"), None);
+    }
+
+    #[test]
+    fn a_fault_that_is_left_out_moves_nothing_else() {
+        for seed in 0..200 {
+            let all = Weather::draw(&mut Dice::new(seed), &[]);
+            let fewer = Weather::draw(&mut Dice::new(seed), &[Fault::Crash]);
+            assert!(!fewer.has(Fault::Crash));
+            let rest = Fault::ALL.iter().filter(|(fault, _)| *fault != Fault::Crash);
+            assert!(rest.clone().all(|(fault, _)| all.has(*fault) == fewer.has(*fault)));
+            assert_eq!((all.submits, all.lives), (fewer.submits, fewer.lives));
+        }
+    }
+}
