@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo docs simulate
+.PHONY: help setup test check demo docs bench simulate
 
 # A fresh rustup is not on the path before the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -18,6 +18,7 @@ help:
 	@echo 'make demo VIDEO=path    the same with a video of yours'
 	@echo 'make test               install what is missing, then format, lints and every test'
 	@echo 'make check              the quick part of it: format, lints and the house rules'
+	@echo 'make bench              measure everything on this disk (about 3 minutes; SECONDS=2 is quicker)'
 	@echo 'make docs               the documentation of all crates, as HTML'
 	@echo 'make simulate SEEDS=n    whole engines in virtual time, with faults; see docs/simulation.md'
 	@echo 'make setup              install what is missing, nothing else'
@@ -50,3 +51,9 @@ FROM ?= 0
 simulate:
 	cargo run --release $(LOCKED) --quiet -p callsheet-engine --features simulation \
 		--bin callsheet-sim -- --seeds $(SEEDS) --from $(FROM) --threads "$$(nproc)"
+
+# Writes the measured part of docs/performance.md. The measured program is a release build.
+bench:
+	cargo build $(LOCKED) --release --bin callsheet
+	CALLSHEET_BENCH="$$(cd "$${CARGO_TARGET_DIR:-target}" && pwd)/release/callsheet" \
+		cargo test $(LOCKED) --test performance -- --ignored --nocapture
