@@ -62,9 +62,8 @@ fn a_kill_in_the_middle_repeats_only_what_was_not_durable() {
     let answer = measured(&["recover", "--jobs", "20"]);
     assert_eq!(figure(&answer, "steps"), 200.0);
     assert_eq!(figure(&answer, "jobs_succeeded"), 20.0);
-    let open = figure(&answer, "steps_running_at_the_kill")
-        + figure(&answer, "steps_ended_but_not_yet_durable");
-    assert!(figure(&answer, "steps_repeated") <= open, "{answer}");
+    assert_eq!(figure(&answer, "durable_steps_repeated"), 0.0, "{answer}");
+    assert!(figure(&answer, "steps_repeated") <= 40.0, "at most two a job: {answer}");
     assert!(figure(&answer, "first_step_ms") > 0.0, "{answer}");
 }
 

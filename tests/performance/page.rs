@@ -96,8 +96,9 @@ fn details(answers: &[Value]) -> String {
         ("recover", "first_step_ms", "ms to the first step body"),
         ("recover", "steps", "steps in all"),
         ("recover", "steps_running_at_the_kill", "at work at the kill"),
-        ("recover", "steps_ended_but_not_yet_durable", "ended, their results not yet durable"),
         ("recover", "steps_repeated", "repeated"),
+        ("recover", "steps_repeated_whose_body_had_ended", "of these had ended"),
+        ("recover", "durable_steps_repeated", "of these had a durable result"),
         ("cancel", "last_answer_ms", "ms to the last durable answer"),
         ("cancel", "all_processes_gone_ms", "ms until all child processes were gone"),
     ];

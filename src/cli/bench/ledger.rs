@@ -95,7 +95,8 @@ pub(crate) struct Verdict {
     pub(crate) running: u64,
     /// Steps whose body was begun in both processes.
     pub(crate) repeated: u64,
-    /// Those among them whose first body had ended: its result was not yet on stable storage.
+    /// Those among them whose first body had ended; whether its result was durable by then is for
+    /// the journal to say.
     pub(crate) repeated_after_end: u64,
     /// Bodies begun more than once in one process, which must never be.
     pub(crate) doubled: u64,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callsheet::{Engine, ListQuery};
+use callsheet::{Engine, JobStatus, ListQuery};
 use serde_json::json;
 
 use super::child::{self, Child};
@@ -67,7 +67,11 @@ pub(crate) async fn measure(name: String, jobs: usize, place: &Place) -> Result<
     report.note("steps_running_at_the_kill", verdict.running);
     report.note("steps_repeated", verdict.repeated);
     report.note("steps_repeated_share", verdict.repeated as f64 / verdict.steps.max(1) as f64);
-    report.note("steps_ended_but_not_yet_durable", verdict.repeated_after_end);
+    report.note("steps_repeated_whose_body_had_ended", verdict.repeated_after_end);
+    // The ledger says how often bodies began, the journals how often that was meant. A body that
+    // ran again beyond that had a durable result, and should not have.
+    let meant = summary["made_again"].as_u64().unwrap_or_default();
+    report.note("durable_steps_repeated", verdict.repeated.saturating_sub(meant));
     report.note("jobs_succeeded", summary["jobs_succeeded"].clone());
     place.describe(&mut report);
     Ok(report)
@@ -98,13 +102,13 @@ pub(crate) async fn victim(dir: &Path, jobs: usize) -> Result<()> {
 pub(crate) async fn heir(dir: &Path) -> Result<()> {
     let engine = open(dir).await?;
     child::say(&json!({ "rss_mib": meter::resident_mib() }));
-    let jobs = until_all_have_ended(&engine).await?;
-    child::say(&json!({ "jobs_succeeded": jobs }));
+    let all = until_all_have_ended(&engine).await?;
+    child::say(&json!({ "jobs_succeeded": all.succeeded, "made_again": all.made_again }));
     engine.stop_now().await;
     Ok(())
 }
 
-async fn until_all_have_ended(engine: &Engine) -> Result<usize> {
+async fn until_all_have_ended(engine: &Engine) -> Result<Outcome> {
     let running = || ListQuery { status: Some("running".into()), limit: 1, ..ListQuery::default() };
     loop {
         let page = engine.jobs(running()).await?;
@@ -113,17 +117,29 @@ async fn until_all_have_ended(engine: &Engine) -> Result<usize> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (mut succeeded, mut before) = (0, None);
+    let (mut all, mut before) = (Outcome::default(), None);
     loop {
-        let status = Some("succeeded".into());
-        let query = ListQuery { status, before, limit: 1_000, ..ListQuery::default() };
+        let query = ListQuery { before, limit: 1_000, ..ListQuery::default() };
         let page = engine.jobs(query).await?;
-        succeeded += page.heads.len();
+        for head in &page.heads {
+            let view = engine.job(head.id).view().await?;
+            all.succeeded += u64::from(head.status == JobStatus::Succeeded);
+            let attempts = view.state.steps.iter().map(|step| u64::from(step.attempts));
+            all.made_again += attempts.map(|count| count.saturating_sub(1)).sum::<u64>();
+        }
         before = page.next;
         if before.is_none() {
-            return Ok(succeeded);
+            return Ok(all);
         }
     }
+}
+
+/// What the journals say in the end.
+#[derive(Default)]
+struct Outcome {
+    succeeded: u64,
+    /// Attempts that the engine made again: it had found no durable result of them.
+    made_again: u64,
 }
 
 async fn open(dir: &Path) -> Result<Engine> {
