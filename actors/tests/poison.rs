@@ -1,5 +1,5 @@
-//! Jobs that kill the process: after three deaths in the same attempt each is quarantined, also when
-//! its step is pure and runs ahead of the disk, and the jobs beside it end well.
+//! Jobs that kill the process: after three deaths in the same attempt each is quarantined, also
+//! when its step is pure and runs ahead of the disk, and the jobs beside it end well.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
