@@ -9,6 +9,7 @@ use callsheet_storage::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::cancels::Cancels;
 use crate::context::Shared;
 use crate::error::EngineError;
 use crate::mailbox::{Gone, Mailbox, Roster};
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) roster: Roster,
     pub(crate) nursery: Nursery,
     pub(crate) waiters: Waiters,
+    pub(crate) cancels: Cancels,
     /// How many jobs have an actor.
     pub(crate) active: watch::Sender<usize>,
     /// Why the engine has died, once it has.
@@ -69,6 +71,7 @@ impl Core {
             roster: Roster::default(),
             nursery: Nursery::default(),
             waiters: Waiters::default(),
+            cancels: Cancels::default(),
             active: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             draining: AtomicBool::new(false),

@@ -114,6 +114,7 @@ impl JobHandle {
             return Ok(CancelAnswer::AlreadyEnded(head.status));
         }
         let core = self.engine.core();
+        let _asked = core.cancels.ask();
         for _ in 0..CANCEL_TRIES_COUNT {
             let (reply, answer) = oneshot::channel();
             let message = JobMsg::Cancel(reason.clone(), reply);

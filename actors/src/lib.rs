@@ -7,6 +7,7 @@
 pub mod limits;
 
 mod builder;
+mod cancels;
 mod clock;
 mod context;
 mod core;

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// Time between TERM and KILL for an attempt's child processes: long enough to close a file.
 pub const TERM_GRACE_MS: u64 = 500;
 
+/// Time that the ending of processes waits while cancels wait for their answer: many of them are
+/// answered within it.
+pub const ANSWERS_FIRST_MS: u64 = 40;
+
 /// Time after KILL in which a stopped attempt's tasks must return. Beyond it they are abandoned
 /// under their fence token and counted: nothing that they answer is ever recorded.
 pub const ABANDON_AFTER_MS: u64 = 1_000;

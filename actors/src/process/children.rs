@@ -94,6 +94,11 @@ impl Children {
         Adopted { children: self.clone(), pid }
     }
 
+    /// Whether any group runs.
+    pub(crate) fn any(&self) -> bool {
+        !self.lock().running.is_empty()
+    }
+
     /// Tells every group to end, and kills what has not ended after the grace.
     pub(crate) async fn stop(&self) {
         if self.begin_stop() == 0 {

@@ -292,8 +292,13 @@ async fn see_off(core: &Core, context: &StepContext, task: JoinHandle<()>) {
         let _ = task.await; // An error here only says that it was aborted.
         attempt.tasks().wait().await;
     };
-    let (_, waited) =
-        tokio::join!(attempt.children().stop(), tokio::time::timeout(patience, all_gone));
+    let children = async {
+        if attempt.children().any() {
+            core.cancels.answers_first().await;
+        }
+        attempt.children().stop().await;
+    };
+    let (_, waited) = tokio::join!(children, tokio::time::timeout(patience, all_gone));
     if waited.is_err() {
         attempt.children().kill();
         core.counters.attempts_abandoned.up();
