@@ -14,8 +14,8 @@ use serde_json::Value;
 /// The page that is written.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
-/// What is run: the job and its arguments. `SECONDS` and `ITEMS` stand for what scales.
-const RUNS: [&[&str]; 13] = [
+/// What is run: the job and its arguments. `SECONDS`, `ITEMS` and `SLEEPERS` stand for what scales.
+const RUNS: [&[&str]; 14] = [
     &["chain10", "--jobs", "1", "--seconds", "SECONDS"],
     &["chain10", "--jobs", "16", "--seconds", "SECONDS"],
     &["chain10", "--jobs", "256", "--seconds", "SECONDS"],
@@ -29,6 +29,7 @@ const RUNS: [&[&str]; 13] = [
     &["fan100k", "--items", "ITEMS"],
     &["recover"],
     &["cancel"],
+    &["idle", "--jobs", "SLEEPERS"],
 ];
 
 /// Measures with the program that `CALLSHEET_BENCH` names, a release build.
@@ -37,13 +38,16 @@ const RUNS: [&[&str]; 13] = [
 fn measure() {
     let program = std::env::var("CALLSHEET_BENCH").expect("run it with `make bench`");
     let or = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let (seconds, items) = (or("SECONDS", "6"), or("ITEMS", "100000"));
+    let scale = [
+        ("SECONDS", or("SECONDS", "6")),
+        ("ITEMS", or("ITEMS", "100000")),
+        ("SLEEPERS", or("SLEEPERS", "20000")),
+    ];
     let mut answers = Vec::new();
     for run in RUNS {
-        let args = run.iter().map(|arg| match *arg {
-            "SECONDS" => seconds.as_str(),
-            "ITEMS" => items.as_str(),
-            other => other,
+        let args = run.iter().map(|arg| {
+            let scaled = scale.iter().find(|(name, _)| name == arg);
+            scaled.map_or(*arg, |(_, value)| value.as_str())
         });
         let mut command = Command::new(&program);
         command.arg("bench").args(args).arg("--json").stderr(Stdio::inherit());

@@ -68,6 +68,47 @@ fn a_kill_in_the_middle_repeats_only_what_was_not_durable() {
 }
 
 #[test]
+fn every_job_has_every_figure() {
+    let table: [&[&str]; 4] = [
+        &["recover", "--jobs", "8"],
+        &["cancel", "--jobs", "4"],
+        &["fan100k", "--items", "1000"],
+        &["submit", "--jobs", "4", "--seconds", "0.3"],
+    ];
+    for args in table {
+        has_every_figure(&measured(args));
+    }
+}
+
+fn has_every_figure(answer: &Value) {
+    for name in &FIELDS[1..12] {
+        let value = figure(answer, name);
+        assert!(value.is_finite() && value >= 0.0, "{name}: {answer}");
+    }
+    assert!(figure(answer, "ratio_to_bare_store") > 0.0, "{answer}");
+}
+
+#[test]
+fn sleepers_survive_the_kill_and_cost_what_is_said() {
+    let answer = measured(&["idle", "--jobs", "300", "--seconds", "0.3"]);
+    has_every_figure(&answer);
+    assert_eq!(figure(&answer, "jobs_asleep_after_restart"), 300.0, "{answer}");
+    let names = [
+        "memory_bytes_per_job",
+        "memory_bytes_per_job_of_the_store_alone",
+        "memory_bytes_per_job_beyond_the_store",
+    ];
+    let [whole, store, rest] = names.map(|name| figure(&answer, name));
+    assert!((whole - store - rest).abs() < 0.01 * whole.abs().max(store.abs()) + 1.0, "{answer}");
+    for name in ["ready_ms", "ready_after_a_clean_stop_ms", "store_alone_open_ms"] {
+        assert!(figure(&answer, name) > 0.0, "{name}: {answer}");
+    }
+    for name in ["cpu_percent_asleep", "cpu_percent_asleep_after_restart"] {
+        assert!((0.0..=400.0).contains(&figure(&answer, name)), "{name}: {answer}");
+    }
+}
+
+#[test]
 fn a_person_gets_a_table() {
     let (_dir, path) = place();
     let args = ["bench", "submit", "--seconds", "0.2", "--data", env!("CARGO_TARGET_TMPDIR")];
@@ -80,12 +121,22 @@ fn a_person_gets_a_table() {
 #[test]
 fn what_would_mean_nothing_is_refused() {
     let (_dir, path) = place();
-    let table: [(&[&str], i32, &str); 5] = [
+    let table: [(&[&str], i32, &str); 15] = [
         (&["bench", "chian10"], 2, "try: callsheet bench chain10"),
         (&["bench", "chain10", "--jobs", "0"], 2, "--jobs"),
         (&["bench", "chain10", "--seconds", "0"], 2, "`0` is no number of seconds"),
         (&["bench", "cancel", "--jobs", "2000"], 2, "try: --jobs 1024"),
         (&["bench", "chain10", "--role", "heir", "--data", "d"], 2, "leave --role out"),
+        (&["bench"], 2, "<JOB>"),
+        (&["bench", "chain10", "--jobs", "many"], 2, "invalid value 'many'"),
+        (&["bench", "chain10", "--jobs", "100001"], 2, "try: --jobs 100000"),
+        (&["bench", "chain10", "--seconds", "0.01"], 2, "`0.01` is no number of seconds"),
+        (&["bench", "fan100k", "--items", "100001"], 2, "try: --items 100000"),
+        (&["bench", "fan100k", "--jobs", "2"], 2, "`--jobs` means nothing to `fan100k`"),
+        (&["bench", "chain10", "--items", "9"], 2, "`--items` means nothing to `chain10`"),
+        (&["bench", "recover", "--over", "http"], 2, "`--over` means nothing to `recover`"),
+        (&["bench", "cancel", "--seconds", "2"], 2, "leave --seconds out"),
+        (&["bench", "idle", "--jobs", "199"], 2, "try: --jobs 200"),
     ];
     for (args, code, words) in table {
         let ended = finish(&path, args).has_ended_with(code);

@@ -99,10 +99,17 @@ fn details(answers: &[Value]) -> String {
         ("recover", "steps_repeated", "repeated"),
         ("recover", "steps_repeated_whose_body_had_ended", "of these had ended"),
         ("recover", "durable_steps_repeated", "of these had a durable result"),
+        ("idle", "memory_bytes_per_job", "bytes of memory a sleeping job"),
+        ("idle", "memory_bytes_per_job_beyond_the_store", "of them beyond the store"),
+        ("idle", "cpu_percent_asleep", "% of a core while all sleep"),
+        ("idle", "cpu_percent_asleep_after_restart", "% after the restart"),
+        ("idle", "ready_ms", "ms to a ready engine after the kill"),
+        ("idle", "ready_after_a_clean_stop_ms", "ms after a clean stop"),
+        ("idle", "store_alone_open_ms", "ms of it for the store alone"),
         ("cancel", "last_answer_ms", "ms to the last durable answer"),
         ("cancel", "all_processes_gone_ms", "ms until all child processes were gone"),
     ];
-    for job in ["recover", "cancel"] {
+    for job in ["recover", "cancel", "idle"] {
         let Some(answer) = of(job) else { continue };
         let facts = told.iter().filter(|(of, _, _)| *of == job);
         let facts = facts.filter_map(|(_, field, what)| {

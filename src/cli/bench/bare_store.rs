@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet::definition::Workflow;
-use callsheet::{Engine, JobHead, JobId, JobStatus, Record, SledStore, Store};
+use callsheet::{Engine, JobHandle, JobHead, JobId, JobStatus, Record, SledStore, Store};
 use callsheet_storage::{Commit, NewJob};
 use uuid::Uuid;
 
@@ -13,6 +13,9 @@ use super::load::{self, Done};
 use super::place::Place;
 use super::repertoire::Piece;
 use crate::cli::error::Result;
+
+/// How often a job is looked at that is to fall asleep.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What a job of the engine has recorded, to be written again under other ids.
 #[derive(Clone)]
@@ -29,8 +32,28 @@ impl Script {
     /// When the job cannot be run.
     pub(crate) async fn of(engine: &Engine, piece: &Piece) -> Result<Self> {
         let job = engine.submit(piece.job()).await?.job;
-        let head = job.wait().await?.head;
-        let records = job.records(0).await?;
+        job.wait().await?;
+        Self::of_job(engine, piece, &job).await
+    }
+
+    /// Takes down what a job records until it sleeps.
+    ///
+    /// # Errors
+    /// When the job cannot be run.
+    pub(crate) async fn of_a_sleeper(engine: &Engine, piece: &Piece) -> Result<Self> {
+        let job = engine.submit(piece.job()).await?.job;
+        while !matches!(job.view().await?.head.status, JobStatus::Sleeping { .. }) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Self::of_job(engine, piece, &job).await
+    }
+
+    /// Takes down what a job has recorded.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) async fn of_job(engine: &Engine, piece: &Piece, job: &JobHandle) -> Result<Self> {
+        let (head, records) = (job.view().await?.head, job.records(0).await?);
         let plan = engine
             .workflow(piece.name)
             .ok_or_else(|| broken("the bare store", "the workflow is not registered"))?;

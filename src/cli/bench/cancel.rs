@@ -7,12 +7,15 @@ use callsheet::{Engine, JobHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
+use super::bare_store::Script;
 use super::broken;
 use super::latency::Latencies;
+use super::load::Done;
 use super::meter;
 use super::place::Place;
-use super::repertoire::{self, CHILD_SECONDS, CHILDREN};
+use super::repertoire::{CHILD_SECONDS, CHILDREN};
 use super::report::Report;
+use super::throughput::{Asked, Beside, Part, Subject};
 use crate::cli::error::{CliError, Result};
 
 /// Bodies that an engine runs at once: more jobs would wait, and have no child to end.
@@ -28,44 +31,43 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When the machine's limits do not allow so many processes, or the engine fails.
-pub(crate) async fn measure(name: String, jobs: usize, place: &Place) -> Result<Report> {
+pub(crate) async fn measure(asked: &Asked, place: &Place) -> Result<Report> {
+    let jobs = asked.jobs;
     if jobs > MOST_JOBS {
         let message =
             format!("`--jobs {jobs}` is more than the {MOST_JOBS} bodies that run at once");
         return Err(CliError::usage(message).hint(format!("try: --jobs {MOST_JOBS}")));
     }
     let files = allow_files(jobs)?;
-    let engine = repertoire::builder().data_dir(place.join("engine")).open().await?;
+    let subject = Subject::open(place).await?;
+    let engine = subject.engine();
     let mut handles = Vec::with_capacity(jobs);
     for _ in 0..jobs {
         handles.push(engine.submit(CHILDREN.job()).await?.job);
     }
     let started = Instant::now();
     until(jobs, started).await?;
-    let rss = meter::resident_mib();
-    let cpu = meter::cpu_time();
-    let begun = Instant::now();
-    let answers = cancel_all(handles).await?;
-    let answered = begun.elapsed();
+    let (rss, meter, begun) = (meter::resident_mib(), subject.start(), Instant::now());
+    let answers = cancel_all(handles.clone()).await?;
     until(0, begun).await?;
     let gone = begun.elapsed();
-    let [p50, p99, last] = answers.percentiles_ms([50.0, 99.0, 100.0]);
-    let cpu = meter::cpu_time().saturating_sub(cpu);
-    let mut report = Report {
-        job: name,
-        concurrency: jobs,
-        jobs_per_s: Some(jobs as f64 / answered.as_secs_f64()),
-        p50_ms: Some(p50),
-        p99_ms: Some(p99),
-        cpu_ms_per_job: Some(cpu.as_secs_f64() * 1e3 / jobs as f64),
-        rss_mib: Some(rss),
-        ..Report::default()
-    };
+    let cancelled = cancelled(engine, jobs as u64).await;
+    let cost = subject.stop(&meter);
+    let script = Script::of_job(engine, &CHILDREN, &handles[0]).await?;
+    let mut part = Part::default();
+    part.add(Done::all(answers.clone()), cost);
+    let mut report = part.report(&CHILDREN, asked, script.records() as f64);
+    report.rss_mib = Some(rss);
+    let [last] = answers.percentiles_ms([100.0]);
     report.note("last_answer_ms", last);
     report.note("all_processes_gone_ms", gone.as_secs_f64() * 1e3);
-    report.note("jobs_cancelled", cancelled(&engine).await);
+    report.note("jobs_cancelled", cancelled);
     report.note("open_files_allowed", files);
-    engine.stop_now().await;
+    subject.close().await;
+    // The jobs were accepted before; what a cancel records is the rest.
+    let records_per_s = part.records() as f64 / gone.as_secs_f64();
+    let beside = Beside::new(place, script, asked);
+    beside.all(&mut report, records_per_s, part.bytes_per_record()).await?;
     place.describe(&mut report);
     Ok(report)
 }
@@ -88,9 +90,9 @@ async fn cancel_all(handles: Vec<JobHandle>) -> Result<Latencies> {
 }
 
 /// Waits until the jobs are recorded as cancelled, and counts them.
-async fn cancelled(engine: &Engine) -> u64 {
+async fn cancelled(engine: &Engine, jobs: u64) -> u64 {
     let since = Instant::now();
-    while engine.stats().jobs_active > 0 && since.elapsed() < PATIENCE {
+    while engine.stats().jobs_cancelled < jobs && since.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     engine.stats().jobs_cancelled
@@ -154,11 +156,15 @@ fn allow_files(jobs: usize) -> Result<u64> {
 mod tests {
     use super::*;
 
+    fn asked(jobs: usize) -> Asked {
+        Asked { name: "cancel".into(), jobs, time: Duration::from_millis(300) }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn all_are_cancelled_and_nothing_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::find(Some(dir.path())).unwrap();
-        let report = measure("cancel".into(), 5, &place).await.unwrap();
+        let report = measure(&asked(5), &place).await.unwrap();
         assert_eq!(report.detail["jobs_cancelled"], 5, "{report:?}");
         assert!(report.p50_ms.unwrap() > 0.0 && report.p99_ms >= report.p50_ms, "{report:?}");
         assert!(report.detail["all_processes_gone_ms"].as_f64().unwrap() > 0.0, "{report:?}");
@@ -169,7 +175,7 @@ mod tests {
     async fn more_than_can_run_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::find(Some(dir.path())).unwrap();
-        let error = measure("cancel".into(), 2_000, &place).await.unwrap_err().to_string();
+        let error = measure(&asked(2_000), &place).await.unwrap_err().to_string();
         assert!(error.contains("`--jobs 2000` is more than the 1024 bodies"), "{error}");
         let error = allow_files(usize::MAX / 100).unwrap_err().to_string();
         assert!(error.contains("open files"), "{error}");

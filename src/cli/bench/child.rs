@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -21,15 +21,21 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts one that works in a directory, with so many jobs.
+    /// Starts one that works in a directory, with so many jobs. It watches for a time, if it does.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(crate) fn start(job: Job, role: Role, dir: &Path, jobs: usize) -> Result<Self> {
+    pub(crate) fn start(
+        (job, role): (Job, Role),
+        dir: &Path,
+        jobs: usize,
+        watch: Duration,
+    ) -> Result<Self> {
         let program = std::env::current_exe().map_err(|error| broken("this program", error))?;
         let since = Instant::now();
         let mut process = Command::new(&program)
             .args(["bench", &job.name(), "--role", role.name(), "--jobs", &jobs.to_string()])
+            .args(["--seconds", &watch.as_secs_f64().to_string()])
             .arg("--data")
             .arg(dir)
             .stdin(Stdio::null())

@@ -32,6 +32,13 @@ impl Done {
         Self { latencies, within: 1, time, all: time }
     }
 
+    /// Deeds that were all begun at one instant, each of which took so long.
+    pub(crate) fn all(latencies: Latencies) -> Self {
+        let [last] = latencies.percentiles_ms([100.0]);
+        let (time, within) = (Duration::from_secs_f64(last / 1e3), latencies.count());
+        Self { latencies, within, time, all: time }
+    }
+
     /// How many were done, those that ended after the time included.
     pub(crate) fn count(&self) -> u64 {
         self.latencies.count()

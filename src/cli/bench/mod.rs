@@ -10,6 +10,7 @@ mod cancel;
 mod child;
 mod door;
 mod fan_out;
+mod idle;
 mod latency;
 mod ledger;
 mod load;
@@ -24,6 +25,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use callsheet::limits::MAX_FAN_OUT_ITEMS;
 use clap::{Args, ValueEnum};
 
 use crate::cli::error::{CliError, Exit, Result};
@@ -41,9 +43,13 @@ Examples:
   callsheet bench chain10 --jobs 256 --seconds 10
   callsheet bench submit --jobs 16 --over http --json
   callsheet bench recover
+  callsheet bench idle --jobs 1000000
   callsheet bench fan100 --data /var/lib/callsheet-bench
 
 Trust the ratios: they hold from machine to machine, the times are this disk's.";
+
+/// Time for the engine when none is asked for.
+const USUAL_TIME: Duration = Duration::from_secs(6);
 
 /// Arguments of `callsheet bench`.
 #[derive(Args, Debug)]
@@ -55,23 +61,25 @@ pub(crate) struct BenchArgs {
 
     /// Jobs at once: when one has ended the next is submitted; by default 1
     ///
-    /// For `recover` and `cancel` all there are, by default 1,000. `fan100k` is always one job.
+    /// For `recover` and `cancel` all there are, by default 1,000; for `idle` all that sleep, by
+    /// default 20,000. `fan100k` is always one job.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
-    /// Items of the largest job of `fan100k`
-    #[arg(long, default_value = "100000", value_name = "N")]
-    items: NonZeroUsize,
+    /// Items of the largest job of `fan100k`; by default 100,000
+    #[arg(long, value_name = "N")]
+    items: Option<NonZeroUsize>,
 
-    /// How `submit` submits
-    #[arg(long, value_enum, value_name = "WAY", default_value_t)]
-    over: Over,
+    /// How `submit` submits; by default embedded
+    #[arg(long, value_enum, value_name = "WAY")]
+    over: Option<Over>,
 
-    /// Seconds that the engine is measured for, after a warm-up
+    /// Seconds that the engine is measured for, after a warm-up; by default 6
     ///
-    /// The bare store and the bare log take a third of it each.
-    #[arg(long, default_value = "6", value_name = "S")]
-    seconds: Seconds,
+    /// The bare store and the bare log take a third of it each. With `idle` it is the time for
+    /// which the sleepers are watched.
+    #[arg(long, value_name = "S")]
+    seconds: Option<Seconds>,
 
     /// Directory on the disk to measure; what is made in it is removed at the end
     ///
@@ -95,6 +103,8 @@ enum Role {
     Victim,
     /// To go on after that.
     Heir,
+    /// To open the same store without an engine.
+    Bare,
 }
 
 impl Role {
@@ -102,6 +112,7 @@ impl Role {
         match self {
             Self::Victim => "victim",
             Self::Heir => "heir",
+            Self::Bare => "bare",
         }
     }
 }
@@ -121,6 +132,8 @@ enum Job {
     Recover,
     /// Many running jobs, each with a child process, cancelled at once
     Cancel,
+    /// Jobs asleep on a timer of one hour: what they cost, and the restart with all of them
+    Idle,
 }
 
 impl Job {
@@ -133,6 +146,16 @@ impl Job {
         match self {
             Self::Chain10 | Self::Fan100 | Self::Submit | Self::Fan100k => 1,
             Self::Recover | Self::Cancel => 1_000,
+            Self::Idle => 20_000,
+        }
+    }
+
+    /// The most jobs that mean something. `cancel` has a bound of its own.
+    fn most_jobs(self) -> usize {
+        match self {
+            Self::Idle => 10_000_000,
+            Self::Fan100k => 1,
+            _ => 100_000,
         }
     }
 }
@@ -157,6 +180,7 @@ impl std::str::FromStr for Seconds {
 /// # Errors
 /// When the directory cannot be used, or the engine fails while it is measured.
 pub(crate) async fn run(args: BenchArgs) -> Result<Exit> {
+    args.check()?;
     if let (Some(role), Some(dir)) = (args.role, &args.data) {
         return play(&args, role, dir).await;
     }
@@ -179,14 +203,15 @@ pub(crate) async fn run(args: BenchArgs) -> Result<Exit> {
 
 async fn measure(args: &BenchArgs, place: &Place) -> Result<Report> {
     let (name, jobs) = (args.job.name(), args.jobs());
-    let asked = throughput::Asked { name: name.clone(), jobs, time: args.seconds.0 };
+    let asked = throughput::Asked { name, jobs, time: args.time() };
     match args.job {
         Job::Chain10 => throughput::closed_loop(&repertoire::CHAIN10, &asked, place).await,
         Job::Fan100 => throughput::closed_loop(&repertoire::FAN100, &asked, place).await,
-        Job::Submit => throughput::submits(args.over, &asked, place).await,
-        Job::Fan100k => fan_out::measure(args.items.get(), &asked, place).await,
-        Job::Recover => recover::measure(name, jobs, place).await,
-        Job::Cancel => cancel::measure(name, jobs, place).await,
+        Job::Submit => throughput::submits(args.over.unwrap_or_default(), &asked, place).await,
+        Job::Fan100k => fan_out::measure(args.items(), &asked, place).await,
+        Job::Recover => recover::measure(&asked, place).await,
+        Job::Cancel => cancel::measure(&asked, place).await,
+        Job::Idle => idle::measure(&asked, place).await,
     }
 }
 
@@ -195,8 +220,11 @@ async fn play(args: &BenchArgs, role: Role, dir: &Path) -> Result<Exit> {
     match (args.job, role) {
         (Job::Recover, Role::Victim) => recover::victim(dir, args.jobs()).await?,
         (Job::Recover, Role::Heir) => recover::heir(dir).await?,
+        (Job::Idle, Role::Victim) => idle::victim(dir, args.jobs(), args.time()).await?,
+        (Job::Idle, Role::Heir) => idle::heir(dir, args.time()).await?,
+        (Job::Idle, Role::Bare) => idle::bare(dir).await?,
         (job, _) => {
-            let message = format!("`{}` needs no child process", job.name());
+            let message = format!("`{}` needs no child process of this kind", job.name());
             return Err(CliError::usage(message).hint("leave --role out"));
         }
     }
@@ -209,6 +237,39 @@ impl BenchArgs {
             Job::Fan100k => 1,
             job => self.jobs.map_or(job.jobs(), NonZeroUsize::get),
         }
+    }
+
+    fn items(&self) -> usize {
+        self.items.map_or(MAX_FAN_OUT_ITEMS, NonZeroUsize::get)
+    }
+
+    fn time(&self) -> Duration {
+        self.seconds.map_or(USUAL_TIME, |seconds| seconds.0)
+    }
+
+    /// Refuses what would be ignored, and what no machine can do.
+    fn check(&self) -> Result<()> {
+        let name = self.job.name();
+        let timed = !matches!(self.job, Job::Fan100k | Job::Recover | Job::Cancel);
+        let flags = [
+            ("--jobs", self.jobs.is_some(), self.job != Job::Fan100k),
+            ("--items", self.items.is_some(), self.job == Job::Fan100k),
+            ("--over", self.over.is_some(), self.job == Job::Submit),
+            ("--seconds", self.seconds.is_some(), timed || self.role.is_some()),
+        ];
+        if let Some((flag, ..)) = flags.iter().find(|(_, given, means)| *given && !means) {
+            let message = format!("`{flag}` means nothing to `{name}`");
+            return Err(CliError::usage(message).hint(format!("leave {flag} out")));
+        }
+        let bounds = [
+            ("--jobs", self.jobs(), self.job.most_jobs()),
+            ("--items", self.items(), MAX_FAN_OUT_ITEMS),
+        ];
+        if let Some((flag, asked, most)) = bounds.iter().find(|(_, asked, most)| asked > most) {
+            let message = format!("`{flag} {asked}` is more than the {most} that `{name}` can do");
+            return Err(CliError::usage(message).hint(format!("try: {flag} {most}")));
+        }
+        Ok(())
     }
 }
 

@@ -36,6 +36,8 @@ enum Shape {
     Chain(&'static str),
     /// One step fanned out, so many at once, and one that joins.
     Fan(u64),
+    /// One step that only waits.
+    Sleep,
 }
 
 /// Ten steps, one after another.
@@ -56,6 +58,9 @@ pub(crate) const NAPS: Piece = Piece { name: "naps", steps: 10, shape: Shape::Ch
 pub(crate) const CHILDREN: Piece =
     Piece { name: "children", steps: 1, shape: Shape::Chain("bench.child") };
 
+/// One timer of an hour: longer than any measurement.
+pub(crate) const IDLE: Piece = Piece { name: "idle", steps: 1, shape: Shape::Sleep };
+
 /// The same as [`FAN100`] with more items than may be open at once.
 const FAN: Piece = Piece { name: "fan", steps: 0, shape: Shape::Fan(256) };
 
@@ -68,7 +73,7 @@ impl Piece {
     /// A job of it.
     pub(crate) fn job(&self) -> Submit {
         let input = match self.shape {
-            Shape::Chain(_) => json!({}),
+            Shape::Chain(_) | Shape::Sleep => json!({}),
             Shape::Fan(_) => json!({ "items": (1..self.steps).collect::<Vec<_>>() }),
         };
         Submit::named(self.name, input)
@@ -79,6 +84,7 @@ impl Piece {
         match self.shape {
             Shape::Chain(kind) => chain(self.name, kind, self.steps),
             Shape::Fan(at_once) => fan(self.name, at_once),
+            Shape::Sleep => format!("name: {}\nsteps:\n  - {{ id: wait, sleep: 1h }}\n", self.name),
         }
     }
 }
@@ -95,7 +101,7 @@ pub(crate) fn builder_with(ledger: Arc<Ledger>) -> EngineBuilder {
 
 fn with(nap: Nap) -> EngineBuilder {
     let builder = Engine::builder().step(NoOp).step(nap).step(Child);
-    let pieces = [CHAIN10, FAN100, SINGLE, NAPS, CHILDREN, FAN];
+    let pieces = [CHAIN10, FAN100, SINGLE, NAPS, CHILDREN, FAN, IDLE];
     pieces.iter().fold(builder, |builder, piece| builder.workflow(piece.text()))
 }
 

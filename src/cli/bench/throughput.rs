@@ -113,12 +113,25 @@ impl Subject {
         Ok(Self { engine, dir })
     }
 
+    /// The engine itself.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// What a job of a piece records.
     ///
     /// # Errors
     /// When the engine fails.
     pub(crate) async fn script(&self, piece: &Piece) -> Result<Script> {
         Script::of(&self.engine, piece).await
+    }
+
+    /// What a job of a piece records that sleeps in the end.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) async fn script_of_a_sleeper(&self, piece: &Piece) -> Result<Script> {
+        Script::of_a_sleeper(&self.engine, piece).await
     }
 
     /// One job of a piece.
@@ -301,6 +314,23 @@ impl<'a> Beside<'a> {
         self.of_store.add(store.measure(&self.script, self.jobs, self.time).await?);
         self.store = Some(store);
         self.of_log.add(bare_log::measure(self.place, self.jobs, bytes, self.time).await?);
+        Ok(())
+    }
+
+    /// All rounds, and the ratios for so many records a second of the engine's.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub(crate) async fn all(
+        mut self,
+        report: &mut Report,
+        records_per_s: f64,
+        bytes: usize,
+    ) -> Result<()> {
+        for _ in 0..ROUNDS {
+            self.round(bytes).await?;
+        }
+        self.close(report, records_per_s).await;
         Ok(())
     }
 
