@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo docs bench simulate
+.PHONY: help setup test check demo docs bench bench-code simulate
 
 # A fresh rustup is not on the path before the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -19,6 +19,7 @@ help:
 	@echo 'make test               install what is missing, then format, lints and every test'
 	@echo 'make check              the quick part of it: format, lints and the house rules'
 	@echo 'make bench              measure everything on this disk (about 3 minutes; SECONDS=2 is quicker)'
+	@echo 'make bench-code         what the code of the durable path costs: times, allocations, instructions'
 	@echo 'make docs               the documentation of all crates, as HTML'
 	@echo 'make simulate SEEDS=n    whole engines in virtual time, with faults; see docs/simulation.md'
 	@echo 'make setup              install what is missing, nothing else'
@@ -57,3 +58,8 @@ bench:
 	cargo build $(LOCKED) --release --bin callsheet
 	CALLSHEET_BENCH="$$(cd "$${CARGO_TARGET_DIR:-target}" && pwd)/release/callsheet" \
 		cargo test $(LOCKED) --test performance -- --ignored --nocapture
+
+# Without the command: fewer crates, built for speed.
+bench-code:
+	cargo bench $(LOCKED) --no-default-features --bench code
+	cargo bench $(LOCKED) --no-default-features --bench code -- --instructions

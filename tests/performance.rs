@@ -6,6 +6,8 @@
 mod goals;
 #[path = "performance/page.rs"]
 mod page;
+#[path = "performance/peers.rs"]
+mod peers;
 
 use std::process::{Command, Stdio};
 
