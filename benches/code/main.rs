@@ -27,6 +27,6 @@ fn main() {
 
 #[divan::bench(args = WORKS)]
 fn code(bencher: Bencher, work: &Work) {
-    let mut once = (work.prepare)();
+    let once = (work.prepare)();
     bencher.counter(ItemsCount::new(work.units)).bench_local(once);
 }
