@@ -80,6 +80,7 @@ pub use callsheet_engine::{
     Ending, Event, Failure, IllegalEvent, Interruption, ItemIndex, JobId, JobState, Millis, Phase,
     StepIndex, StepState, StepStatus, StopCause, Timestamp, Token, WorkflowRef, fold,
 };
+pub use callsheet_storage::maintenance;
 pub use callsheet_storage::{
     Artifact, ArtifactError, ArtifactStore, Digest, JobHead, JobStatus, ListQuery, Page, Record,
     SledStore, Store, StoreError, StoreStats,

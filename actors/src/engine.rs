@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use callsheet_engine::definition::{Catalog, Problems, Workflow};
 use callsheet_engine::{JobId, Plan, Submission, WorkflowRef, submit};
+use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream};
 use callsheet_storage::{
     ArtifactStore, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
 };
@@ -258,6 +259,14 @@ impl Engine {
     #[must_use]
     pub fn artifacts(&self) -> &Arc<ArtifactStore> {
         &self.core().shared.artifacts
+    }
+
+    /// Begins a backup of all jobs, and of the files that they name, while the engine goes on:
+    /// every job that was accepted before is in it, as it was at one instant. Bring it to a file
+    /// with [`save_backup`](callsheet_storage::maintenance::save_backup).
+    #[must_use]
+    pub fn backup(&self, options: BackupOptions) -> BackupStream {
+        backup_stream(Arc::clone(&self.core().store), Arc::clone(self.artifacts()), options)
     }
 
     /// Whether the engine still works.

@@ -66,7 +66,8 @@ fn described() -> OpenApiRouter<AppState> {
     let long = OpenApiRouter::new()
         .routes(routes!(routes::jobs::get))
         .routes(routes!(routes::events::events))
-        .routes(routes!(routes::artifacts::download));
+        .routes(routes!(routes::artifacts::download))
+        .routes(routes!(routes::backup::backup));
     quick.merge(long)
 }
 

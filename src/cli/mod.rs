@@ -17,6 +17,7 @@ mod run;
 mod serve;
 mod signals;
 mod source;
+mod upkeep;
 mod validate;
 
 use std::process::ExitCode;
@@ -60,6 +61,14 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Draw a workflow as Mermaid or DOT
     Graph(graph::GraphArgs),
+    /// Back up everything to a file, while the server goes on
+    Backup(upkeep::BackupArgs),
+    /// Make a new data directory from a backup
+    Restore(upkeep::RestoreArgs),
+    /// Check a data directory: every record, journal and file
+    Verify(upkeep::VerifyArgs),
+    /// Write a data directory anew, so that its room comes back
+    Compact(upkeep::CompactArgs),
     /// See a captioning job killed in the middle and going on where it was
     Demo(demo::DemoArgs),
     /// Measure the engine on this machine's disk
@@ -101,6 +110,10 @@ async fn go(command: Command) -> Result<Exit> {
         Command::Cancel(args) => remote::cancel(args).await,
         Command::Validate(args) => validate::run(args).await,
         Command::Graph(args) => graph::run(args).await,
+        Command::Backup(args) => upkeep::backup(args).await,
+        Command::Restore(args) => upkeep::restore(args).await,
+        Command::Verify(args) => upkeep::verify(args).await,
+        Command::Compact(args) => upkeep::compact(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

@@ -3,17 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use callsheet::maintenance::{MaintenanceError, holds_store};
 use callsheet::server::wire::{Job, JobPage, JobsQuery};
 use callsheet::{JobId, JobView, ListQuery, Plan, Record, SledStore, Store, StoreError, fold};
 
 use crate::cli::error::{CliError, Result};
+
+/// What to do when an engine is using a directory that is only to be looked at.
+pub(crate) const ASK_THE_SERVER: &str =
+    "while a server uses it, ask the server: leave --data-dir out";
 
 /// A page of the jobs in a directory.
 ///
 /// # Errors
 /// When the directory cannot be opened, for example because an engine is using it.
 pub(crate) async fn jobs(dir: &Path, query: &JobsQuery) -> Result<JobPage> {
-    let store = open(dir).await?;
+    let store = open(dir, ASK_THE_SERVER).await?;
     let query = ListQuery {
         status: query.status.map(|status| status.as_str().to_owned()),
         workflow: query.workflow.clone(),
@@ -31,7 +36,7 @@ pub(crate) async fn jobs(dir: &Path, query: &JobsQuery) -> Result<JobPage> {
 /// When the directory cannot be opened or the job is not in it.
 pub(crate) async fn job(dir: &Path, text: &str) -> Result<Job> {
     let id = id(text)?;
-    let store = open(dir).await?;
+    let store = open(dir, ASK_THE_SERVER).await?;
     let view = view(&store, id).await;
     close(store).await;
     view.map(Job::from)
@@ -42,7 +47,7 @@ pub(crate) async fn job(dir: &Path, text: &str) -> Result<Job> {
 /// # Errors
 /// When the directory cannot be opened or the journal cannot be read.
 pub(crate) async fn journal(dir: &Path, id: JobId) -> Result<Vec<Record>> {
-    let store = open(dir).await?;
+    let store = open(dir, ASK_THE_SERVER).await?;
     let records = store.journal(id, 0).await.map_err(|error| unreadable(dir, &error));
     close(store).await;
     records
@@ -64,16 +69,21 @@ async fn view(store: &SledStore, id: JobId) -> Result<JobView> {
     Ok(JobView { head, state, records: records.len() as u64 })
 }
 
-/// Opens a store that is there; opening a path that is none would make one.
-async fn open(dir: &Path) -> Result<SledStore> {
+/// Opens a store that is there; opening a path that is none would make one. The advice is for when
+/// an engine is using it.
+pub(crate) async fn open(dir: &Path, when_in_use: &str) -> Result<SledStore> {
     if !dir.is_dir() {
         return Err(CliError::failed(format!("there is no data directory `{}`", dir.display())));
+    }
+    if !holds_store(dir) {
+        return Err(MaintenanceError::NoStore(dir.to_owned()).into());
     }
     let path = dir.to_owned();
     let opened = tokio::task::spawn_blocking(move || SledStore::open(&path)).await;
     let opened = opened.map_err(|error| CliError::engine(error.to_string()))?;
     opened.map_err(|error| {
-        unreadable(dir, &error).hint("while a server uses it, ask the server: leave --data-dir out")
+        let is_in_use = error.to_string().contains("is in use");
+        unreadable(dir, &error).maybe_hint(is_in_use.then(|| when_in_use.to_owned()))
     })
 }
 

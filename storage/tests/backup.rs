@@ -17,7 +17,6 @@ use callsheet_storage::maintenance::{
 };
 use callsheet_storage::{ArtifactStore, Created, Record, SledStore, Store, StoreError};
 use common::{block_on, commit, event, id, new_job, open};
-use futures::stream;
 
 fn quietly() -> Progress {
     Arc::new(|_, _, _| {})
@@ -36,11 +35,7 @@ async fn back_up(
 ) -> Result<(Contents, Vec<LeftOut>), MaintenanceError> {
     let files = Arc::new(ArtifactStore::open(dir.join("artifacts")).unwrap());
     let options = BackupOptions { artifacts, progress: quietly() };
-    let receiver = backup_stream(store, files, options);
-    let chunks = stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
-    save_backup(chunks, file).await
+    save_backup(backup_stream(store, files, options), file).await
 }
 
 /// The world of all states, backed up.

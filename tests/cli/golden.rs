@@ -22,8 +22,10 @@ pub(crate) fn check(name: &str, text: &str) {
     );
 }
 
-const COMMANDS: [&str; 10] =
-    ["run", "serve", "submit", "jobs", "show", "cancel", "validate", "graph", "demo", "bench"];
+const COMMANDS: [&str; 14] = [
+    "run", "serve", "submit", "jobs", "show", "cancel", "validate", "graph", "backup", "restore",
+    "verify", "compact", "demo", "bench",
+];
 
 #[test]
 fn help_is_as_it_was() {

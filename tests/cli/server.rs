@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::world::{Finished, Origin, Running, callsheet, place};
 
 /// A server and how to reach it.
-struct Server {
-    running: Running,
+pub(crate) struct Server {
+    pub(crate) running: Running,
     url: String,
     path: std::path::PathBuf,
 }
 
 impl Server {
-    fn start(path: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(path: &Path, more: &[&str]) -> Self {
         std::fs::create_dir_all(path.join("flows")).unwrap();
         std::fs::copy(path.join("notes.yaml"), path.join("flows/notes.yaml")).unwrap();
         let fixed = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "state"];
@@ -27,7 +27,7 @@ impl Server {
         Self { running, url, path: path.to_owned() }
     }
 
-    fn ask(&self, args: &[&str]) -> Finished {
+    pub(crate) fn ask(&self, args: &[&str]) -> Finished {
         let mut command = callsheet(&self.path, args);
         Finished::from(command.env("CALLSHEET_SERVER", &self.url).output().unwrap())
     }

@@ -1,5 +1,6 @@
 //! A client for a running server: what the command and the admin screen speak through.
 
+mod backup;
 mod download;
 mod error;
 mod events;

@@ -2,6 +2,7 @@
 
 pub(crate) mod actors;
 pub(crate) mod artifacts;
+pub(crate) mod backup;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod server;

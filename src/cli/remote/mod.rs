@@ -34,13 +34,13 @@ impl ServerArgs {
     ///
     /// # Errors
     /// When the address or the token cannot be one.
-    fn client(&self) -> Result<Client> {
+    pub(crate) fn client(&self) -> Result<Client> {
         let token = self.token.clone().filter(|token| !token.is_empty());
         Client::new(&self.server, token).map_err(|error| self.complain(&error))
     }
 
     /// A failure of the client in the words of the command.
-    fn complain(&self, error: &ClientError) -> CliError {
+    pub(crate) fn complain(&self, error: &ClientError) -> CliError {
         if let ClientError::Connection(why) = error {
             let server = correct::quote(&self.server);
             return CliError::failed(format!("cannot reach `{server}`: {why} [{}]", error.code()))

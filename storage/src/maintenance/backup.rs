@@ -10,7 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use callsheet_engine::Timestamp;
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::Progress;
@@ -34,15 +35,18 @@ pub struct BackupOptions {
     pub progress: Progress,
 }
 
+/// A backup on its way.
+pub type BackupStream = BoxStream<'static, Result<Bytes, MaintenanceError>>;
+
 /// Begins a backup. Every job that was accepted before is in it, each as a prefix of its journal at
-/// one instant. The stream ends after the last entry, or with the error that ended it; when the
-/// receiver is dropped it stops. Needs a tokio runtime.
+/// one instant. The stream ends after the last entry, or with the error that ended it; when it is
+/// dropped the work stops. Needs a tokio runtime.
 #[must_use]
 pub fn backup_stream(
     store: Arc<dyn Store>,
     artifacts: Arc<ArtifactStore>,
     options: BackupOptions,
-) -> mpsc::Receiver<Result<Bytes, MaintenanceError>> {
+) -> BackupStream {
     let (sender, receiver) = mpsc::channel(BACKUP_CHUNKS_COUNT);
     tokio::spawn(async move {
         let failed = sender.clone();
@@ -51,7 +55,11 @@ pub fn backup_stream(
             let _ = failed.send(Err(error)).await;
         }
     });
-    receiver
+    let next = |mut receiver: mpsc::Receiver<_>| async move {
+        let chunk = receiver.recv().await?;
+        Some((chunk, receiver))
+    };
+    stream::unfold(receiver, next).boxed()
 }
 
 /// Writes a stream to a file, which gets its name once it is whole, checked and durable. Answers

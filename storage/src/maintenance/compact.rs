@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
 
 use super::Progress;
 use super::entry::LeftOut;
@@ -13,14 +14,14 @@ use super::error::MaintenanceError;
 use super::export::{Export, Exported};
 use super::import::{Definitions, WithDefinition, import};
 use super::named::digests_in;
-use super::place::{AfterStep, bytes_below, content_files, remove_if_there, replace};
+use super::place::{AfterStep, bytes_below, content_files, holds_store, remove_if_there, replace};
 use super::restore::blocking;
 use crate::artifacts::{Digest, make_dir, sync_dir};
 use crate::sled_store::{COMPACTING, DirLock, STORE, SledStore, VALUES};
 use crate::store::Store;
 
 /// What a compaction did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compacted {
     /// Jobs that were written anew.
     pub jobs: u64,
@@ -51,7 +52,7 @@ async fn compact_until(
     after: AfterStep<'_>,
 ) -> Result<Compacted, MaintenanceError> {
     let failed = MaintenanceError::io("compact", dir);
-    if !dir.join(STORE).is_dir() {
+    if !holds_store(dir) {
         return Err(MaintenanceError::NoStore(dir.to_owned()));
     }
     // Held to the end: nobody opens the old store once it was read.
@@ -189,7 +190,7 @@ mod tests {
     use std::io;
     use std::sync::Mutex;
 
-    use super::super::testing::{block_on, contents, filled, quietly};
+    use super::super::testing::{block_on, contents, copy_dir, filled, quietly};
     use super::*;
 
     // A step that fails stops the work on the spot and cleans nothing up, as a crash would.
@@ -202,31 +203,35 @@ mod tests {
         };
         block_on(async {
             let root = tempfile::tempdir().unwrap();
-            filled(root.path(), 5).await;
-            let before = contents(root.path()).await;
-            let done = compact_until(root.path(), quietly(), &note).await.unwrap();
-            assert_eq!((done.jobs, done.files_removed, done.bytes_removed), (5, 1, 8));
-            assert_eq!(contents(root.path()).await, before);
+            let (filled_once, whole) = (root.path().join("filled"), root.path().join("whole"));
+            filled(&filled_once, 3).await;
+            let before = contents(&filled_once).await;
+            copy_dir(&filled_once, &whole);
+            let done = compact_until(&whole, quietly(), &note).await.unwrap();
+            assert_eq!((done.jobs, done.files_removed, done.bytes_removed), (3, 1, 8));
+            assert_eq!(contents(&whole).await, before);
             let steps = steps.lock().unwrap().clone();
             assert!(steps.len() >= 6, "{steps:?}");
             for cut in &steps {
                 let dir = root.path().join(format!("cut {cut}"));
-                filled(&dir, 5).await;
+                copy_dir(&filled_once, &dir);
                 let after = |step| match step == *cut {
                     true => Err(io::Error::other("the power is gone")),
                     false => Ok(()),
                 };
                 let ended = compact_until(&dir, quietly(), &after).await;
                 assert!(matches!(ended, Err(MaintenanceError::Io { .. })), "{cut}: {ended:?}");
+                // A second one takes up what the first left; and so does whoever opens it.
+                let copy = root.path().join(format!("copy {cut}"));
+                copy_dir(&dir, &copy);
+                assert_eq!(compact(&copy, quietly()).await.unwrap().jobs, 3, "{cut}");
+                assert_eq!(contents(&copy).await, before, "{cut}");
+                assert_eq!(content_files(&copy.join("artifacts")).unwrap(), [], "{cut}");
+                assert_eq!(content_files(&copy.join(VALUES)).unwrap().len(), 3, "{cut}");
                 assert_eq!(contents(&dir).await, before, "cut off after `{cut}`");
                 for left in [COMPACTING, crate::sled_store::OLD_STORE] {
                     assert!(!dir.join(left).exists(), "{cut}: `{left}` is cleaned up");
                 }
-                let again = compact(&dir, quietly()).await.unwrap();
-                assert_eq!(again.jobs, 5, "{cut}: it can be compacted");
-                assert_eq!(contents(&dir).await, before, "{cut}");
-                assert_eq!(content_files(&dir.join("artifacts")).unwrap(), [], "{cut}");
-                assert_eq!(content_files(&dir.join(VALUES)).unwrap().len(), 5, "{cut}");
             }
         });
     }

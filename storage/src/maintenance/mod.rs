@@ -19,10 +19,11 @@ mod restore;
 mod testing;
 mod verify;
 
-pub use backup::{BackupOptions, backup_stream, save_backup};
+pub use backup::{BackupOptions, BackupStream, backup_stream, save_backup};
 pub use compact::{Compacted, compact};
 pub use entry::{Contents, LeftOut};
 pub use error::MaintenanceError;
+pub use place::holds_store;
 pub use reader::check_backup;
 pub use restore::restore;
 pub use verify::{Fault, Verification, VerifyOptions, verify};

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::artifacts::{make_dir, sync_dir};
-use crate::sled_store::{OLD_STORE, STORE, TIP, VALUES};
+use crate::sled_store::{OLD_STORE, RESTORING, STORE, TIP, VALUES};
 
 /// Is told after each step; a test ends the work there as a crash would.
 pub(super) type AfterStep<'a> = &'a (dyn Fn(&'static str) -> io::Result<()> + Sync);
@@ -89,6 +89,12 @@ fn shards(root: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Whether a directory holds a store, or what was left of the work on one.
+#[must_use]
+pub fn holds_store(dir: &Path) -> bool {
+    [STORE, OLD_STORE, RESTORING].iter().any(|name| dir.join(name).is_dir())
 }
 
 /// Bytes of all files below a directory.

@@ -173,10 +173,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(store);
         let artifacts = Arc::new(ArtifactStore::open(dir.join("artifacts")).unwrap());
         let options = BackupOptions { artifacts: true, progress: quietly() };
-        let receiver = backup_stream(Arc::clone(&store), artifacts, options);
-        let stream = stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|chunk| (chunk, receiver))
-        });
+        let stream = backup_stream(Arc::clone(&store), artifacts, options);
         save_backup::<MaintenanceError>(stream, &file).await.unwrap();
         store.close().await.unwrap();
         file

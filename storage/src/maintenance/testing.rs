@@ -1,6 +1,7 @@
 //! Small stores to work on.
 #![allow(clippy::unwrap_used)] // a module of tests
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,4 +71,18 @@ pub(super) async fn contents(dir: &Path) -> Vec<(JobHead, Vec<Record>)> {
     }
     store.close().await.unwrap();
     found
+}
+
+/// Copies a directory with all that is in it.
+pub(super) fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_dir(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
 }
