@@ -12,6 +12,8 @@ mod interrupt;
 mod run;
 #[path = "cli/server.rs"]
 mod server;
+#[path = "cli/upkeep.rs"]
+mod upkeep;
 #[path = "cli/words.rs"]
 mod words;
 #[path = "cli/world.rs"]

@@ -10,7 +10,7 @@ use super::world::{Finished, Origin, Running, callsheet, place};
 /// A server and how to reach it.
 pub(crate) struct Server {
     pub(crate) running: Running,
-    url: String,
+    pub(crate) url: String,
     path: std::path::PathBuf,
 }
 

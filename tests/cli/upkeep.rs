@@ -1,6 +1,8 @@
 //! `callsheet backup`, `restore`, `verify` and `compact`, on jobs that a server runs.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -58,7 +60,7 @@ fn a_backup_of_a_server_that_goes_on_is_a_server_of_its_own() {
     assert_eq!((&made["contents"]["jobs"], &made["contents"]["keys"]), (&1.into(), &1.into()));
     assert_eq!(made["contents"]["artifacts"], 3, "the first step's files");
     let again = ask(&["backup", "live.backup"]).has_ended_with(1);
-    assert!(again.stderr.contains("live.backup"), "{}", again.stderr);
+    assert!(again.stderr.contains("`live.backup` is there already"), "{}", again.stderr);
     let restored = finish(&path, &["restore", "live.backup", "--data-dir", "copy"]);
     let said = restored.has_ended_with(0).stdout;
     assert!(said.starts_with("restored 1 job (") && said.contains("to copy"), "{said}");
@@ -85,14 +87,15 @@ fn a_backup_of_a_server_that_goes_on_is_a_server_of_its_own() {
 #[test]
 fn what_is_in_use_is_not_touched() {
     let (_dir, path) = place();
-    let _server = Server::start(&path, &[]);
+    let server = Server::start(&path, &[]);
     let cases: [(&[&str], &str); 3] = [
         (&["backup", "b", "--data-dir", "state"], "leave --data-dir out"),
         (&["verify", "--data-dir", "state"], "verify a backup"),
         (&["compact", "--data-dir", "state"], "hint: stop it"),
     ];
     for (args, hint) in cases {
-        let refused = finish(&path, args).has_ended_with(3);
+        // A server in the environment does not get in the way of a directory that is named.
+        let refused = server.ask(args).has_ended_with(3);
         let said = &refused.stderr;
         assert!(said.contains("is in use by process") && said.contains(hint), "{said}");
     }
@@ -181,6 +184,106 @@ fn a_compaction_that_is_killed_loses_nothing() {
     let done = finish(&path, &["compact", "--data-dir", "state", "--json"]).has_ended_with(0);
     assert_eq!(done.json()["jobs"], 3);
     assert_eq!(sound(&path, "state").json(), before);
+}
+
+/// The copies that a backup leaves under its name; what is there must be whole.
+fn is_there_and_whole(path: &Path, name: &str) -> bool {
+    if !path.join(name).exists() {
+        return false;
+    }
+    let dir = format!("{name}-restored");
+    finish(path, &["restore", name, "--data-dir", &dir]).has_ended_with(0);
+    finish(path, &["verify", "--data-dir", &dir]).has_ended_with(0);
+    true
+}
+
+#[test]
+fn a_backup_that_is_killed_takes_no_name() {
+    let (_dir, path) = at_rest(3);
+    let mut cut = 0;
+    for wait in [2, 5, 10, 20, 40, 80] {
+        let name = format!("b-{wait}");
+        let running = Running::start(&path, &["backup", &name, "--data-dir", "state"]);
+        thread::sleep(Duration::from_millis(wait));
+        running.signal(Signal::KILL);
+        let (status, _) = running.end();
+        let is_whole = is_there_and_whole(&path, &name);
+        assert!(is_whole || !status.success(), "what was said to be backed up is there");
+        cut += usize::from(!is_whole);
+        if !is_whole {
+            finish(&path, &["backup", &name, "--data-dir", "state"]).has_ended_with(0);
+            assert!(is_there_and_whole(&path, &name), "another one takes its place");
+            assert!(!path.join(format!("{name}.partial")).exists());
+        }
+    }
+    assert!(cut > 0, "at least one was cut off");
+}
+
+#[test]
+fn a_backup_that_does_not_arrive_whole_takes_no_name() {
+    let (_dir, path) = place();
+    let origin = Origin::start();
+    origin.open();
+    let server = Server::start(&path, &[]);
+    server.ask(&["submit", "notes", "-i", &url_of(&origin), "--wait"]).has_ended_with(0);
+    let through = |on_the_way: OnTheWay, name: &str| {
+        let url = between(&server.url, on_the_way);
+        finish(&path, &["backup", name, "--server", &url])
+    };
+    through(|_| {}, "whole").has_ended_with(0);
+    assert!(is_there_and_whole(&path, "whole"));
+    let broken: [(&str, OnTheWay); 4] = [
+        ("nothing", Vec::clear),
+        ("begun", |all| {
+            let head = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+            all.truncate(head + 30);
+        }),
+        ("last", |all| all.truncate(all.len() - 20)),
+        ("byte", |all| {
+            let at = all.len() - 60;
+            all[at] ^= 1;
+        }),
+    ];
+    for (name, on_the_way) in broken {
+        let refused = through(on_the_way, name).has_ended_with(1);
+        assert!(refused.stderr.contains("hint: "), "{name}: {}", refused.stderr);
+        if name != "nothing" {
+            let said = "the backup broke off and nothing of it was kept";
+            assert!(refused.stderr.contains(said), "{name}: {}", refused.stderr);
+        }
+        for left in [name.to_owned(), format!("{name}.partial")] {
+            assert!(!path.join(&left).exists(), "{left}");
+        }
+    }
+}
+
+/// What happens to the bytes of an answer on their way.
+type OnTheWay = fn(&mut Vec<u8>);
+
+/// A network between the command and a server, for one connection; with its address.
+fn between(server: &str, on_the_way: OnTheWay) -> String {
+    let server = server.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        let mut byte = [0];
+        while !asked.ends_with(b"\r\n\r\n") && client.read(&mut byte).unwrap() == 1 {
+            asked.push(byte[0]);
+        }
+        // The server closes after its answer, so that all of it is there to be changed.
+        let asked = String::from_utf8(asked).unwrap();
+        let asked = asked.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+        let mut server = TcpStream::connect(server).unwrap();
+        server.write_all(asked.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).unwrap();
+        on_the_way(&mut answer);
+        // A client that has heard enough may be gone.
+        let _ = client.write_all(&answer);
+    });
+    url
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `callsheet backup`: everything that is recorded, in one file, while the server goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callsheet::maintenance::{BackupOptions, Contents, LeftOut, backup_stream, save_backup};
+use callsheet::maintenance::{
+    BackupOptions, Contents, LeftOut, MaintenanceError, backup_stream, save_backup,
+};
 use callsheet::server::client::ClientError;
 use callsheet::{ArtifactStore, Store};
 use clap::Args;
@@ -25,6 +27,7 @@ Examples:
 
 The server goes on meanwhile. Every job that was accepted before the backup began is in it, each as
 it was at one instant, with its files. The file gets its name once it is whole and was checked.
+One that is cut off leaves FILE.partial at most, which the next one begins anew.
 Never copy a data directory that is in use: what comes out may not open.";
 
 /// Arguments of `callsheet backup`.
@@ -35,7 +38,7 @@ pub(crate) struct BackupArgs {
     file: PathBuf,
 
     /// Back up a data directory that no engine is using
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "token"])]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
     /// Leave out the files that steps made; a restored job cannot hand them out
@@ -93,11 +96,41 @@ async fn from_directory(args: &BackupArgs) -> Result<(Contents, Vec<LeftOut>)> {
 async fn from_server(args: &BackupArgs) -> Result<(Contents, Vec<LeftOut>)> {
     // Before the server works for nothing.
     if args.file.exists() {
-        let error = std::io::ErrorKind::AlreadyExists.into();
-        return Err(CliError::file("create", &args.file, &error));
+        return Err(MaintenanceError::Exists(args.file.clone()).into());
     }
     let complain = |error: ClientError| args.server.complain(&error);
     let client = args.server.client()?;
     let chunks = client.backup(!args.without_artifacts).await.map_err(complain)?;
-    save_backup(chunks.map_err(complain), &args.file).await
+    let saved = save_backup(chunks.map_err(Unsaved::OnTheWay), &args.file).await;
+    saved.map_err(|error| error.told(&args.file))
+}
+
+/// Why what a server sent is not in a file.
+enum Unsaved {
+    /// It did not come.
+    OnTheWay(ClientError),
+    /// It could not be written, or was found to be no whole backup.
+    Here(MaintenanceError),
+}
+
+impl From<MaintenanceError> for Unsaved {
+    fn from(error: MaintenanceError) -> Self {
+        Self::Here(error)
+    }
+}
+
+impl Unsaved {
+    fn told(self, file: &Path) -> CliError {
+        let why = match self {
+            Self::OnTheWay(ClientError::Connection(why)) => why,
+            Self::OnTheWay(error) => error.to_string(),
+            // A server that stops ends what it sends in good order, only too soon.
+            Self::Here(error @ (MaintenanceError::Cut(_) | MaintenanceError::Damaged { .. })) => {
+                error.to_string()
+            }
+            Self::Here(error) => return about(file, error),
+        };
+        CliError::failed(format!("the backup broke off and nothing of it was kept: {why}"))
+            .hint("the log of the server may say why; begin again once it goes on")
+    }
 }

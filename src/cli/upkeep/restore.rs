@@ -15,11 +15,13 @@ use crate::cli::{env, print};
 const EXAMPLES: &str = "\
 Examples:
   callsheet restore monday.backup --data-dir restored
+  callsheet verify --data-dir restored
   callsheet serve --data-dir restored
 
 The backup is checked first, all of it; nothing is written if it is damaged. A restore that is cut
 off leaves a directory that does not open; remove it and restore again. Jobs that had not ended go
-on when the directory is served: what they did after the backup they do again.";
+on when the directory is served: what they did after the backup they do again. So serve it in place
+of the original, and not beside it.";
 
 /// Arguments of `callsheet restore`.
 #[derive(Args, Debug)]

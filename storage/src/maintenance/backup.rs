@@ -1,8 +1,8 @@
 //! An online backup: a stream of entries, made while the store goes on being used.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,16 +93,18 @@ struct Partial<'p> {
 
 impl<'p> Partial<'p> {
     fn create(path: &'p Path) -> Result<Self, MaintenanceError> {
-        let failed = MaintenanceError::io("create", path);
         if path.exists() {
-            return Err(failed(std::io::ErrorKind::AlreadyExists.into()));
+            return Err(MaintenanceError::Exists(path.to_owned()));
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".partial");
         let temp = path.with_file_name(name);
-        // Jobs hold what their users gave them: a backup is for its owner only.
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temp);
-        let file = file.map_err(failed)?;
+        let file = claim(&temp)?;
+        // Asked once more, under the lock: this may be a file that got its name just now.
+        if path.exists() {
+            return Err(MaintenanceError::Exists(path.to_owned()));
+        }
+        file.set_len(0).map_err(MaintenanceError::io("write", &temp))?;
         Ok(Self { path, temp, file, is_whole: false })
     }
 
@@ -127,6 +129,21 @@ impl Drop for Partial<'_> {
         if !self.is_whole {
             let _ = fs::remove_file(&self.temp);
         }
+    }
+}
+
+/// Opens a file that only one backup at a time writes.
+fn claim(temp: &Path) -> Result<File, MaintenanceError> {
+    // Jobs hold what their users gave them: a backup is for its owner only.
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(temp);
+    let file = file.map_err(MaintenanceError::io("create", temp))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let why = io::Error::other("another backup is writing it");
+            Err(MaintenanceError::io("write", temp)(why))
+        }
+        // Where files cannot be locked, whoever makes backups sees to it that names differ.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 
@@ -297,4 +314,51 @@ fn write_file(out: &mut Out, digest: &Digest, path: &Path) -> Result<(), Mainten
         left -= wanted as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::testing::{block_on, filled, quietly};
+    use super::*;
+    use crate::sled_store::SledStore;
+
+    #[test]
+    fn two_backups_to_one_name_do_not_write_into_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b");
+        let first = Partial::create(&path).unwrap();
+        first.write(b"first").unwrap();
+        let second = Partial::create(&path).map(|_| ()).unwrap_err().to_string();
+        assert!(second.contains("b.partial") && second.contains("another backup"), "{second}");
+        assert_eq!(fs::read(dir.path().join("b.partial")).unwrap(), b"first");
+        drop(first);
+        assert!(!dir.path().join("b.partial").exists());
+    }
+
+    #[test]
+    fn what_a_killed_backup_left_is_written_anew_and_a_file_is_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        block_on(async {
+            filled(&dir.path().join("data"), 2).await;
+            let store = SledStore::open(&dir.path().join("data")).unwrap();
+            let store: Arc<dyn Store> = Arc::new(store);
+            let files = ArtifactStore::open(dir.path().join("data/artifacts")).unwrap();
+            let files = Arc::new(files);
+            let path = dir.path().join("b");
+            fs::write(dir.path().join("b.partial"), vec![7; 1 << 20]).unwrap();
+            let make = || {
+                let options = BackupOptions { artifacts: true, progress: quietly() };
+                backup_stream(Arc::clone(&store), Arc::clone(&files), options)
+            };
+            let made = save_backup::<MaintenanceError>(make(), &path).await.unwrap();
+            assert_eq!(check_backup(&path).unwrap(), made);
+            let bytes = fs::read(&path).unwrap();
+            let again = save_backup::<MaintenanceError>(make(), &path).await;
+            assert!(matches!(again, Err(MaintenanceError::Exists(_))), "{again:?}");
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            assert!(!dir.path().join("b.partial").exists());
+            store.close().await.unwrap();
+        });
+    }
 }

@@ -25,6 +25,9 @@ pub enum MaintenanceError {
         /// Its answer.
         source: io::Error,
     },
+    /// A backup never overwrites anything.
+    #[error("`{}` is there already", .0.display())]
+    Exists(PathBuf),
     /// The file was not made by a backup.
     #[error("it is no backup: it does not begin as one")]
     NoBackup,
@@ -66,6 +69,7 @@ impl MaintenanceError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Exists(_) => Some("give the backup another name; nothing is overwritten"),
             Self::NoBackup => Some("backups are made with: callsheet backup FILE"),
             Self::Newer(_) => Some("use the newer version"),
             Self::Cut(_) | Self::Damaged { .. } => Some("use another backup"),
