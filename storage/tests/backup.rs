@@ -175,7 +175,7 @@ fn two_stores_are_never_mixed() {
     // And a backup does not write over a file.
     let store = block_on(opened(&dir));
     let again = block_on(back_up(store, &dir, &file, true)).unwrap_err();
-    assert!(again.to_string().contains("exists"), "{again}");
+    assert!(again.to_string().contains("is there already"), "{again}");
 }
 
 /// What a writer was told, by job: so many records are acknowledged.
