@@ -159,7 +159,7 @@ fn write_output<T: Serialize>(kind: &str, output: &T) -> BodyResult {
 }
 
 /// A body that panicked failed its attempt, nothing more.
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let text = panic
         .downcast_ref::<&str>()
         .map(ToString::to_string)

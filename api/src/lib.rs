@@ -19,6 +19,7 @@ mod metrics;
 mod observe;
 mod openapi;
 mod options;
+mod points;
 mod router;
 mod routes;
 mod server;
@@ -27,5 +28,6 @@ mod text;
 
 pub use error::{CODES, Code};
 pub use options::ApiOptions;
+pub use points::POINTS;
 pub use router::router;
 pub use server::serve;

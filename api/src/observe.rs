@@ -8,6 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use fail::fail_point;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -30,7 +31,9 @@ pub(crate) async fn observe(
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let id = Uuid::now_v7().to_string();
     let span = tracing::info_span!("request", %id, method, route);
+    fail_point!("api.request.before");
     let mut response = next.run(request).instrument(span.clone()).await;
+    fail_point!("api.answer.before");
     let (status, took) = (response.status().as_u16(), began.elapsed());
     state.metrics.count(method, route, status, took);
     span.in_scope(|| tracing::debug!(status, ms = took.as_secs_f64() * 1_000.0, "answered"));

@@ -6,6 +6,7 @@
 pub const POINTS: &[&str] = &[
     "artifact.written",
     "artifact.renamed",
+    "artifact.stored",
     "storage.commit.queued",
     "storage.commit.applied",
     "storage.commit.flushed",

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
+use fail::fail_point;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 
@@ -144,9 +145,11 @@ impl Command {
     async fn own(self) -> StepResult<(ExitStatus, Tail, Tail, usize)> {
         let program = self.program;
         let start = |error: io::Error| cannot_start(&program, &error);
+        fail_point!("actors.process.before");
         let mut child = tokio::process::Command::from(self.inner).spawn().map_err(start)?;
         let adopt = |pid| self.context.adopt(pid);
         let adopted: Option<Adopted> = child.id().map(adopt);
+        fail_point!("actors.process.after");
         let adopted = if self.disposable { adopted.map(Adopted::disposable) } else { adopted };
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let kept = self.kept_stdout_bytes;

@@ -1,6 +1,7 @@
 //! An attempt's actor: owns the body and its child processes, and sees to it that all of it is gone
 //! before the attempt is called ended.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use callsheet_engine::{Failure, JobId, Millis, Outcome, Plan, StartStep};
 use fail::fail_point;
+use futures::FutureExt;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::task::JoinHandle;
 
@@ -16,7 +18,7 @@ use crate::context::StepContext;
 use crate::core::Core;
 use crate::limits::{ABANDON_AFTER_MS, TERM_GRACE_MS};
 use crate::mailbox::{Enrolled, Mailbox};
-use crate::step::{AnyStep, BodyResult};
+use crate::step::{AnyStep, BodyResult, panicked};
 
 /// What wakes an attempt.
 pub(crate) enum AttemptMsg {
@@ -261,7 +263,8 @@ impl Body {
     }
 }
 
-/// The body with what surrounds it: a place among the running ones, and word of its end.
+/// The body with what surrounds it: a place among the running ones, and word of its end. A panic
+/// in here fails the attempt; without word of it the job would wait for its deadline.
 async fn run(
     core: Arc<Core>,
     step: Arc<dyn AnyStep>,
@@ -271,10 +274,19 @@ async fn run(
 ) {
     // The semaphore is never closed; without a permit the body would still be right to run.
     let _permit = core.bodies.acquire().await.ok();
-    if !context.0.may_begin() {
-        return; // It was stopped on its way here; its actor tells of the end.
-    }
-    let result = step.run(input, context.clone()).await;
+    let body = async {
+        fail_point!("actors.body.before");
+        if !context.0.may_begin() {
+            return None; // It was stopped on its way here; its actor tells of the end.
+        }
+        let result = step.run(input, context.clone()).await;
+        fail_point!("actors.body.after");
+        Some(result)
+    };
+    let ended = AssertUnwindSafe(body).catch_unwind().await;
+    let Some(result) = ended.unwrap_or_else(|panic| Some(Err(panicked(panic.as_ref())))) else {
+        return;
+    };
     context.0.end();
     // The job's actor is gone only if the attempt was stopped.
     let _ = owner.send(JobMsg::BodyEnded(context.0.token, result));
