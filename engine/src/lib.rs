@@ -17,6 +17,7 @@ mod fold;
 mod graph;
 mod ids;
 mod instant;
+mod mutations;
 mod plan;
 mod state;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use failure::Failure;
 pub use fold::{IllegalEvent, fold};
 pub use ids::{ItemIndex, JobId, StepIndex, Token, idempotency_key};
 pub use instant::NotAnInstant;
+pub use mutations::{MUTATIONS, Mutation, mutated};
 pub use plan::{Candidate, Plan, PlannedStep};
 pub use state::{
     Active, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus, StopCause,

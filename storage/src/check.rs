@@ -1,6 +1,6 @@
 //! The rules that hold for every store, whatever it keeps its jobs in.
 
-use callsheet_engine::JobId;
+use callsheet_engine::{JobId, mutated};
 
 use crate::error::StoreError;
 use crate::limits::{MAX_IDEMPOTENCY_KEY_BYTES, MAX_KEY_BYTES, MAX_RECORDS_COUNT};
@@ -47,10 +47,10 @@ pub(crate) fn ownership(
     expected: u64,
 ) -> Result<(), StoreError> {
     let &Commit { job, epoch, sequence: got, .. } = commit;
-    if owner != Some(epoch) {
+    if owner != Some(epoch) && !mutated("epoch-check") {
         return Err(StoreError::StaleEpoch { job, epoch });
     }
-    if got != expected {
+    if got != expected && !mutated("sequence-check") {
         return Err(StoreError::WrongSequence { job, expected, got });
     }
     Ok(())

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use callsheet_engine::definition::Effect;
 use callsheet_engine::{
-    Action, Ending, Failure, Input, JobId, JobState, Outcome, Phase, Timestamp, Token, decide, fold,
+    Action, Ending, Failure, Input, JobId, JobState, Outcome, Phase, Timestamp, Token, decide,
+    fold, mutated,
 };
 use callsheet_storage::{Commit, JobHead, JobStatus, StoreError};
 use fail::fail_point;
@@ -261,7 +262,10 @@ impl Life {
         let core = &self.core;
         let (ahead, deeds): (Vec<_>, Vec<_>) =
             decision.actions.into_iter().partition(|deed| owned.goes_ahead(core, deed));
-        let replies = reply.into_iter().collect();
+        let mut replies: Vec<_> = reply.into_iter().collect();
+        if mutated("cancel-answer") {
+            say(std::mem::take(&mut replies));
+        }
         let landed = owned.ledger.note(Turn { events: decision.events, head, deeds, replies });
         self.commit_next(mailbox);
         ahead.into_iter().for_each(|deed| self.act(mailbox, deed));
@@ -303,12 +307,7 @@ impl Life {
         for deed in landed.deeds {
             self.act(mailbox, deed);
         }
-        for (reply, answer) in landed.replies {
-            fail_point!("actors.answer.before");
-            // The asker may have gone away; the cancel stands all the same.
-            let _ = reply.send(Ok(answer));
-            fail_point!("actors.answer.after");
-        }
+        say(landed.replies);
     }
 
     /// Tells those who wait for the job's end, once that is durable.
@@ -456,6 +455,7 @@ impl Owned {
     /// can be seen outside before its result is, in a job that was never interrupted.
     fn goes_ahead(&self, core: &Core, deed: &Action) -> bool {
         match deed {
+            Action::StartStep(_) if mutated("intent-write") => true,
             Action::StartStep(start) if self.fresh && self.ledger.may_run_ahead() => {
                 core.catalog.get(&start.uses).is_some_and(|kind| kind.effect == Effect::Pure)
             }
@@ -520,6 +520,16 @@ fn status_of(state: &JobState, now: Timestamp) -> JobStatus {
         Phase::Ended { ending: Ending::Succeeded(_), .. } => JobStatus::Succeeded,
         Phase::Ended { ending: Ending::Failed(_), .. } => JobStatus::Failed,
         Phase::Ended { ending: Ending::Cancelled, .. } => JobStatus::Cancelled,
+    }
+}
+
+/// Answers those whose wish is durable.
+fn say(replies: Vec<Reply>) {
+    for (reply, answer) in replies {
+        fail_point!("actors.answer.before");
+        // The asker may have gone away; the cancel stands all the same.
+        let _ = reply.send(Ok(answer));
+        fail_point!("actors.answer.after");
     }
 }
 

@@ -7,9 +7,14 @@ use super::turn::Turn;
 use crate::event::{Event, Interruption};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
+use crate::mutations::mutated;
 use crate::state::Phase;
 
 pub(super) fn step_ended(turn: &mut Turn<'_>, token: Token, outcome: Outcome) {
+    let token = match turn.state.open_attempt(token) {
+        None if mutated("fence-token") => turn.state.open_tokens().next().unwrap_or(token),
+        _ => token,
+    };
     let Some((step, item)) = turn.state.open_attempt(token) else {
         return; // The fence is stale: another attempt owns the step now, or it has its result.
     };

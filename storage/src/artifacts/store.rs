@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use callsheet_engine::mutated;
+
 use super::Digest;
 use super::staging::{Staging, make_dir};
 use crate::limits::COPY_CHUNK_BYTES;
@@ -181,7 +183,7 @@ impl ArtifactStore {
         let mut file = File::open(&path).map_err(|e| read_error(digest, &path, e))?;
         let hashed = copy_hashing(&mut file, &mut io::sink());
         let (found, _) = hashed.map_err(|e| read_error(digest, &path, e))?;
-        if found == *digest { Ok(path) } else { Err(damaged(digest, found, path)) }
+        held(digest, found, &path).map(|()| path)
     }
 
     /// A content's bytes, checked.
@@ -192,7 +194,7 @@ impl ArtifactStore {
         let path = self.path(digest);
         let bytes = fs::read(&path).map_err(|e| read_error(digest, &path, e))?;
         let found = Digest::of(&bytes);
-        if found == *digest { Ok(bytes) } else { Err(damaged(digest, found, path)) }
+        held(digest, found, &path).map(|()| bytes)
     }
 
     /// A content's file, positioned at the start of a range, and the range's length. The content is
@@ -244,8 +246,8 @@ impl ArtifactStore {
     /// Makes a whole file durable and gives it its name. Writers of the same content may race: each
     /// renames a whole file over another one that is the same, and so mends a damaged one.
     fn settle(&self, file: &File, temp: &Path, digest: &Digest) -> Result<(), ArtifactError> {
-        let durable =
-            file.set_permissions(Permissions::from_mode(0o400)).and_then(|()| file.sync_all());
+        let sync = || if mutated("artifact-fsync") { Ok(()) } else { file.sync_all() };
+        let durable = file.set_permissions(Permissions::from_mode(0o400)).and_then(|()| sync());
         durable.map_err(|e| io_error("sync", temp, e))?;
         fail::fail_point!("artifact.written");
         let path = self.path(digest);
@@ -259,6 +261,7 @@ impl ArtifactStore {
             sync_dir(shard)
         };
         placed().map_err(|e| io_error("store", &path, e))?;
+        fail::fail_point!("artifact.stored");
         debug_assert!(self.contains(digest), "what was stored is there");
         Ok(())
     }
@@ -308,9 +311,12 @@ fn copy_hashing(from: &mut impl Read, to: &mut impl Write) -> io::Result<(Digest
     Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
 }
 
-fn damaged(digest: &Digest, found: Digest, path: PathBuf) -> ArtifactError {
-    assert_ne!(found, *digest, "a content that matches its name is not damaged");
-    ArtifactError::Damaged { digest: *digest, found, path }
+/// Whether what was found under a name is what belongs there.
+fn held(digest: &Digest, found: Digest, path: &Path) -> Result<(), ArtifactError> {
+    if found == *digest || mutated("artifact-check") {
+        return Ok(());
+    }
+    Err(ArtifactError::Damaged { digest: *digest, found, path: path.to_owned() })
 }
 
 fn read_error(digest: &Digest, path: &Path, source: io::Error) -> ArtifactError {
