@@ -213,7 +213,7 @@ impl Engine {
             changed_at: now,
             labels: state.labels.clone(),
         };
-        let definition = plan.workflow().clone();
+        let definition = Arc::clone(plan.workflow());
         let job = NewJob { head, events: vec![event], definition, idempotency };
         self.accept(id, job).await
     }

@@ -50,6 +50,14 @@ pub const MAX_TREE_RESTARTS_COUNT: usize = 5;
 /// Restarts of the top supervisors that lie further back are forgiven.
 pub const TREE_RESTARTS_WINDOW: Duration = Duration::from_secs(60);
 
+/// Jobs that are read from the store at once to be woken, at start or by the scheduler: so many
+/// messages more wait at most.
+pub const WAKE_PAGE_COUNT: usize = 1_000;
+
+/// Waits of sleeping jobs that the scheduler keeps in memory: some 40 bytes each. Those that come
+/// later stay in the store until their time comes near.
+pub const MAX_WAITS_COUNT: usize = 16 * 1_024;
+
 /// Time between tries to commit while the disk is full: a parked job goes on this soon.
 pub const ROOM_RETRY_MS: u64 = 1_000;
 
@@ -84,4 +92,5 @@ pub const MAX_KEY_BYTES: usize = 255;
 const _: () = assert!(RESTART_BACKOFF_MS.0 < RESTART_BACKOFF_MS.1);
 // The waits of all of them lie in the window.
 const _: () = assert!((RESTART_BACKOFF_MS.0 << MAX_TREE_RESTARTS_COUNT) < 10_000);
+const _: () = assert!(2 * WAKE_PAGE_COUNT <= MAX_WAITS_COUNT);
 const _: () = assert!(OUTPUT_TAIL_BYTES < MAX_OUTPUT_BYTES);

@@ -134,7 +134,7 @@ fn folding() -> Box<dyn FnMut()> {
 struct Writing {
     runtime: Runtime,
     store: SledStore,
-    definition: Workflow,
+    definition: Arc<Workflow>,
     head: JobHead,
     records: Vec<Vec<Event>>,
     last: u128,
@@ -160,7 +160,7 @@ fn committing(jobs: u64) -> Box<dyn FnMut()> {
     let mut writing = Writing {
         runtime: Runtime::new().expect("a runtime"),
         store: SledStore::open(dir.path()).expect("a fresh store"),
-        definition: plan.workflow().clone(),
+        definition: Arc::clone(plan.workflow()),
         head,
         records: decided(&plan).1,
         last: 0,
@@ -183,7 +183,7 @@ impl Writing {
         let job = NewJob {
             head: head(JobStatus::Running),
             events: self.records[0].clone(),
-            definition: self.definition.clone(),
+            definition: Arc::clone(&self.definition),
             idempotency: None,
         };
         self.store.create(job).await.expect("a fresh id");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use crate::timer::Timer;
 
 /// A workflow's graph, compiled once and shared by all jobs that run it.
 pub struct Plan {
-    workflow: Workflow,
+    workflow: Arc<Workflow>,
     digest: String,
     steps: Vec<PlannedStep>,
     index: HashMap<String, StepIndex>,
@@ -147,7 +148,7 @@ impl Plan {
 
     /// The definition.
     #[must_use]
-    pub fn workflow(&self) -> &Workflow {
+    pub fn workflow(&self) -> &Arc<Workflow> {
         &self.workflow
     }
 
@@ -200,7 +201,7 @@ impl Plan {
     fn assemble(workflow: Workflow, graph: Graph) -> Self {
         let Graph { steps, index, output, input } = graph;
         let digest = digest(&workflow);
-        Self { workflow, digest, steps, index, output, input }
+        Self { workflow: Arc::new(workflow), digest, steps, index, output, input }
     }
 }
 

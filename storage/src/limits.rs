@@ -12,21 +12,54 @@ pub const MAX_SCAN_COUNT: usize = 20_000;
 /// reader delays the publishing of a batch by well under a millisecond.
 pub const SCAN_CHUNK_COUNT: usize = 256;
 
-/// Commits in one batch: beyond it the gain of sharing one fdatasync is measured to be small. The
-/// rest waits for the next batch.
-pub const MAX_BATCH_COUNT: usize = 256;
+/// Requests in one batch: a thousand jobs that all commit at once share one fdatasync. The rest
+/// waits for the next batch.
+pub const MAX_BATCH_COUNT: usize = 1_024;
 
-/// Bytes of values in one batch, after which it takes no more: what one fdatasync has to carry, and
-/// two of sled's segments.
+/// Bytes of records in one batch, after which it takes no more: what one fdatasync has to carry,
+/// and two of sled's segments.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
-/// Requests that wait for the writer. Beyond it the caller's `create` or `commit` waits, which is
-/// the store's back-pressure: four full batches.
+/// Jobs to accept or to hand over that wait for the writer: four full batches. Beyond it `create`
+/// and `claim` wait, which is the store's back-pressure. Commits are taken at once, so that their
+/// order is that of the calls; there is one owner a job, and its commits under way are few.
 pub const MAX_QUEUE_COUNT: usize = 4 * MAX_BATCH_COUNT;
+
+/// Records in the log before the jobs that hold its oldest ones are moved to keys of their own:
+/// they are kept in memory too, and read when the store opens.
+pub const MAX_LOG_RECORDS_COUNT: usize = 128 * 1024;
+
+/// Bytes of records in the log, for the same reasons.
+pub const MAX_LOG_BYTES: usize = 32 * 1024 * 1024;
+
+/// Jobs in the log: some 500 bytes of memory each, besides their records.
+pub const MAX_LOG_JOBS_COUNT: usize = 32 * 1024;
+
+/// Bytes that one job may have in the log, after which its records move: so that a job of very many
+/// steps never moves in one large batch.
+pub const MAX_JOB_LOG_BYTES: usize = 256 * 1024;
+
+/// Jobs that lag behind are moved in one batch, beside what it commits. The rest of them waits for
+/// the next batch: with more than a batch can bring, so that the log stops growing.
+pub const MAX_SPILL_COUNT: usize = 2 * MAX_BATCH_COUNT;
+
+/// Bytes of records that are packed together when a job moves. Packing gains little beyond, and
+/// reading one record costs unpacking all of them.
+pub const MAX_RUN_BYTES: usize = 16 * 1024;
+
+/// A body that is packed has at most this size unpacked, so that a damaged length asks for no more.
+pub const MAX_UNPACKED_BYTES: usize = 64 * 1024;
+
+/// A body below this size is not packed: it would not get smaller.
+pub const MIN_PACKED_BYTES: usize = 128;
 
 /// Size of a value as sled gets it, envelope included. A larger body goes to a file of its own
 /// first: sled moves pages that grow beyond [`SLED_BLOB_THRESHOLD_BYTES`] to files it never syncs.
 pub const MAX_VALUE_BYTES: usize = 4 * 1024;
+
+/// Size of an encoded record or head that goes into the log. A larger one goes to a file of its own
+/// first, so that it fits into a value of its own when its job moves.
+pub const MAX_INLINE_BYTES: usize = MAX_VALUE_BYTES - 96;
 
 /// Length of a key; the longest is a definition's. Beyond it the request is refused.
 pub const MAX_KEY_BYTES: usize = 160;
@@ -141,7 +174,14 @@ const _: () = assert!(MAX_PAGE_COUNT <= MAX_SCAN_COUNT);
 const _: () = assert!(SCAN_CHUNK_COUNT <= MAX_PAGE_COUNT);
 const _: () = assert!(MAX_BATCH_COUNT <= MAX_QUEUE_COUNT);
 const _: () = assert!(MAX_BATCH_COUNT <= MAX_NOTICES_COUNT);
-const _: () = assert!(MAX_BATCH_COUNT * MAX_VALUE_BYTES <= MAX_BATCH_BYTES);
+const _: () = assert!(MAX_BATCH_COUNT <= MAX_SPILL_COUNT);
+const _: () = assert!(MAX_BATCH_BYTES < MAX_LOG_BYTES);
+const _: () = assert!(MAX_BATCH_COUNT < MAX_LOG_RECORDS_COUNT);
+const _: () = assert!(MAX_LOG_JOBS_COUNT <= MAX_LOG_RECORDS_COUNT);
+const _: () = assert!(MAX_RUN_BYTES + MAX_VALUE_BYTES <= MAX_UNPACKED_BYTES);
+const _: () = assert!(MAX_VALUE_BYTES <= MAX_RUN_BYTES);
+// Parts are numbered by 16 bits; a batch holds its records, and a word for each job that moves.
+const _: () = assert!(2 * MAX_BATCH_BYTES / MAX_VALUE_BYTES < u16::MAX as usize);
 const _: () = assert!(MAX_VALUE_BYTES < MAX_BODY_BYTES);
 // The page with the most and largest values stays inside the log, whose file we sync.
 const _: () =

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callsheet_engine::definition::Workflow;
-use callsheet_engine::{Event, JobId};
+use callsheet_engine::{Event, JobId, Timestamp};
 use futures::FutureExt;
 use futures::future::ready;
 use tokio::sync::broadcast;
@@ -16,8 +16,8 @@ use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_NOTICES_COUNT, MAX_PAGE_COUNT};
 use crate::store::{
-    Claim, Commit, CommitNotice, Created, Idempotency, JobHead, KeyTarget, ListQuery, NewJob, Page,
-    Record, Store, StoreFuture, StoredKey,
+    Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, KeyTarget, ListQuery,
+    NewJob, Page, Record, Store, StoreFuture, StoredKey,
 };
 
 /// Jobs in memory only.
@@ -31,7 +31,7 @@ pub struct MemoryStore {
 struct Inner {
     jobs: BTreeMap<JobId, Job>,
     keys: HashMap<String, (String, JobId)>,
-    definitions: HashMap<String, Workflow>,
+    definitions: HashMap<String, Arc<Workflow>>,
     epoch: u64,
     closed: bool,
 }
@@ -99,8 +99,9 @@ impl MemoryStore {
         check::commit(&commit)?;
         let mut inner = self.open()?;
         let job = inner.job_mut(commit.job)?;
-        check::ownership(&commit, job.epoch, job.records.len() as u64)?;
         let sequence = commit.sequence;
+        let (owner, next) = (job.epoch.unwrap_or(0), job.records.len() as u64);
+        check::ownership(commit.job, commit.epoch, sequence, owner, next)?;
         job.records.push(commit.events);
         assert_eq!(job.records.len() as u64, sequence + 1, "records have no gaps");
         if let Some(head) = commit.head {
@@ -141,6 +142,26 @@ impl Inner {
 
     fn job_mut(&mut self, id: JobId) -> Result<&mut Job, StoreError> {
         self.jobs.get_mut(&id).ok_or(StoreError::UnknownJob(id))
+    }
+
+    fn awake(&self, after: Option<JobId>, limit: usize) -> Vec<JobId> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let is_awake = |status| matches!(status, JobStatus::Running | JobStatus::Stopping);
+        let newer = self.jobs.range((start, Bound::Unbounded));
+        let awake = newer.filter(|(_, job)| is_awake(job.head.status)).map(|(id, _)| *id);
+        awake.take(limit.clamp(1, MAX_PAGE_COUNT)).collect()
+    }
+
+    fn asleep(&self, after: Option<(Timestamp, JobId)>, limit: usize) -> Vec<(Timestamp, JobId)> {
+        let timers = self.jobs.iter().filter_map(|(id, job)| match job.head.status {
+            JobStatus::Sleeping { until } => Some((until, *id)),
+            _ => None,
+        });
+        let later = timers.filter(|timer| after.is_none_or(|after| *timer > after));
+        let mut found: Vec<_> = later.collect();
+        found.sort_unstable();
+        found.truncate(limit.clamp(1, MAX_PAGE_COUNT));
+        found
     }
 
     /// The answer to a job whose key or id is known.
@@ -190,16 +211,22 @@ impl Store for MemoryStore {
         ready(self.list_now(&query)).boxed()
     }
 
-    fn live(&self) -> StoreFuture<'_, Vec<JobHead>> {
-        let heads = self.open().map(|inner| {
-            let all = inner.jobs.values().map(|job| &job.head);
-            all.filter(|head| !head.status.has_ended()).cloned().collect()
-        });
-        ready(heads).boxed()
+    fn awake(&self, after: Option<JobId>, limit: usize) -> StoreFuture<'_, Vec<JobId>> {
+        ready(self.open().map(|inner| inner.awake(after, limit))).boxed()
+    }
+
+    fn asleep(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<(Timestamp, JobId)>> {
+        ready(self.open().map(|inner| inner.asleep(after, limit))).boxed()
     }
 
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>> {
-        let read = self.open().map(|inner| inner.definitions.get(&digest).cloned());
+        let read = self
+            .open()
+            .map(|inner| inner.definitions.get(&digest).map(|kept| Workflow::clone(kept)));
         ready(read).boxed()
     }
 
@@ -257,7 +284,7 @@ mod tests {
     fn it_works_without_a_runtime() {
         let store = MemoryStore::default();
         assert_eq!(store.health(), Ok(()));
-        assert_eq!(store.live().now_or_never(), Some(Ok(Vec::new())));
+        assert_eq!(store.awake(None, 9).now_or_never(), Some(Ok(Vec::new())));
         assert_eq!(store.close().now_or_never(), Some(Ok(())));
         assert!(store.health().unwrap_err().is_fatal());
     }

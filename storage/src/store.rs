@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::sync::Arc;
 
 use callsheet_engine::definition::Workflow;
 use callsheet_engine::{Event, JobId, Timestamp, WorkflowRef};
@@ -34,6 +35,11 @@ pub trait Store: Send + Sync + 'static {
     /// Appends one record to a job's journal if the epoch is the job's latest and the sequence
     /// number is the next; otherwise nothing is written. The record whose head says that the job
     /// has ended ends the ownership too.
+    ///
+    /// The record is handed over before this returns, not when the future is first polled. So an
+    /// owner may have several commits of a job under way, and they are judged in the order of the
+    /// calls: when one is refused or lost, those after it are refused too, and none of them is ever
+    /// written without it. They should stay few, since each is kept in memory until it is durable.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, ()>;
 
     /// The records of a job from a sequence number on, in order.
@@ -45,8 +51,20 @@ pub trait Store: Send + Sync + 'static {
     /// Heads that match a query, newest first, a page at a time.
     fn list(&self, query: ListQuery) -> StoreFuture<'_, Page>;
 
-    /// The heads of all jobs that have not ended, oldest first: what recovery starts from.
-    fn live(&self) -> StoreFuture<'_, Vec<JobHead>>;
+    /// Jobs that are awake, running or stopping, with ids greater than one, in the order of their
+    /// ids: what recovery starts from, a page at a time. A page holds at least one job, at most
+    /// [`MAX_PAGE_COUNT`](crate::limits::MAX_PAGE_COUNT), unless there are no more. A job that wakes
+    /// or ends meanwhile may be in it or not.
+    fn awake(&self, after: Option<JobId>, limit: usize) -> StoreFuture<'_, Vec<JobId>>;
+
+    /// Jobs that are asleep and when they wake, the soonest first and those of one instant in the
+    /// order of their ids, after one of them if it is given: what a scheduler reads, a page at a
+    /// time. A page holds at least one job unless there are no more.
+    fn asleep(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<(Timestamp, JobId)>>;
 
     /// The definition kept under a digest.
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>>;
@@ -101,7 +119,7 @@ pub struct NewJob {
     /// The events of its first record, which gets sequence number 0.
     pub events: Vec<Event>,
     /// The definition to keep under `head.workflow.digest`, if it is not kept yet.
-    pub definition: Workflow,
+    pub definition: Arc<Workflow>,
     /// The submitter's key, if it gave one.
     pub idempotency: Option<Idempotency>,
 }

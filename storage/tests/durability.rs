@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use callsheet_storage::{Created, Store, StoreError};
-use common::{block_on, commit, copy_dir, event, id, large_event, new_job, open, records};
+use callsheet_engine::Event;
+use callsheet_storage::{Created, JobStatus, Store, StoreError};
+use common::{
+    block_on, commit, copy_dir, event, id, large_event, new_job, noise, open, records, turn,
+};
 
 #[test]
 fn an_acknowledged_commit_is_in_the_files() {
@@ -125,6 +128,8 @@ fn readers_see_only_whole_prefixes_while_others_write() {
                         seen = journal.len();
                         assert_eq!(journal, records(1, seen as u64));
                         reads += 1;
+                        // What is in memory is answered at once: let the others have a turn.
+                        tokio::task::yield_now().await;
                     }
                     reads
                 })
@@ -146,16 +151,24 @@ fn sled_never_needs_a_file_of_its_own_for_a_page() {
     let dir = root.path().join("data");
     let store = open(&dir);
     block_on(async {
-        // The largest values that stay in the tree, so that its pages are as large as they get.
+        // The largest values that stay in the tree, so that its pages are as large as they get:
+        // in the log, in runs, and beside heads.
+        let event = |seed: u64| Event::CancelRequested {
+            reason: Some(noise(seed, 3_900)),
+            at: callsheet_engine::Timestamp(1),
+        };
         for n in 0..40 {
             let mut new = new_job(n);
-            new.events = vec![large_event(4_000)];
-            new.head.labels.insert("note".to_owned(), "y".repeat(3_500));
+            new.events = vec![event(n)];
+            new.head.labels.insert("note".to_owned(), noise(n, 3_500));
             assert_eq!(store.create(new).await, Ok(Created::New));
             let claim = store.claim(id(n)).await.unwrap();
             let commits = (1..12).map(|sequence| {
                 let mut next = commit(&claim, n, sequence);
-                next.events = vec![large_event(4_000)];
+                if sequence == 11 && n % 2 == 0 {
+                    next = turn(&claim, n, sequence, JobStatus::Succeeded);
+                }
+                next.events = vec![event(100 * n + sequence)];
                 store.commit(next)
             });
             for answer in futures::future::join_all(commits).await {

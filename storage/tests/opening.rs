@@ -58,7 +58,7 @@ fn a_dropped_store_lets_go_too() {
         block_on(async { assert_eq!(store.create(new_job(n)).await, Ok(Created::New)) });
         drop(store);
     }
-    assert_eq!(block_on(async { open(&dir).live().await }).unwrap().len(), 5);
+    assert_eq!(block_on(async { open(&dir).awake(None, 9).await }).unwrap().len(), 5);
 }
 
 #[test]
@@ -161,11 +161,11 @@ fn a_newer_format_is_refused() {
     committed(&dir, 1);
     let (db, tree) = raw_tree(&dir);
     let mut meta = tree.get("M").unwrap().unwrap().to_vec();
-    meta[0] = 2;
+    meta[0] = 3;
     tree.insert("M", meta).unwrap();
     drop((tree, db));
     let why = refusal(&dir);
-    assert!(why.contains("a newer Callsheet wrote it: format 2"), "{why}");
+    assert!(why.contains("a newer Callsheet wrote it: format 3"), "{why}");
 }
 
 #[test]

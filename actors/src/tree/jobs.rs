@@ -98,7 +98,9 @@ impl Actor for Jobs {
             JobsMsg::Wake(job) => active.admit(&myself, job, Origin::Woken)?,
             JobsMsg::Tell(job, message) => active.tell(&myself, job, message)?,
             JobsMsg::Retire(job, handled) => active.retire(&myself, job, handled)?,
-            JobsMsg::Sleep(job, until) => active.schedule(job, until)?,
+            JobsMsg::Sleep(job, until) => {
+                active.tell_scheduler(SchedulerMsg::Asleep(until, job))?
+            }
             JobsMsg::Drain => active.tell_all(|| JobMsg::Drain),
             JobsMsg::Release => active.tell_all(|| JobMsg::Release),
         }
@@ -218,12 +220,8 @@ impl Active {
         self.fill(myself)
     }
 
-    fn schedule(
-        &mut self,
-        job: JobId,
-        until: callsheet_engine::Timestamp,
-    ) -> Result<(), ActorProcessingErr> {
-        let told = self.scheduler.send(SchedulerMsg::At(until, job));
+    fn tell_scheduler(&self, message: SchedulerMsg) -> Result<(), ActorProcessingErr> {
+        let told = self.scheduler.send(message);
         told.map_err(|_| ActorProcessingErr::from("the scheduler is gone"))
     }
 
@@ -249,7 +247,7 @@ impl Active {
         self.core.counters.actor_restarts.up();
         let (first, longest) = RESTART_BACKOFF_MS;
         let wait = Millis((first << (*deaths - 1).min(16)).min(longest));
-        self.schedule(job, clock::now() + wait)
+        self.tell_scheduler(SchedulerMsg::At(clock::now() + wait, job))
     }
 
     /// Starts waiting jobs while there is room.

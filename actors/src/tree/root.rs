@@ -6,22 +6,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callsheet_engine::JobId;
-use callsheet_storage::JobStatus;
 use fail::fail_point;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use uuid::Uuid;
 
 use super::jobs::{Jobs, JobsMsg};
 use super::scheduler::{Scheduler, SchedulerMsg};
-use crate::clock;
 use crate::core::Core;
 use crate::error::EngineError;
-use crate::limits::{MAX_TREE_RESTARTS_COUNT, RESTART_BACKOFF_MS, TREE_RESTARTS_WINDOW};
+use crate::limits::{
+    MAX_TREE_RESTARTS_COUNT, RESTART_BACKOFF_MS, TREE_RESTARTS_WINDOW, WAKE_PAGE_COUNT,
+};
 use crate::mailbox::{Enrolled, Mailbox};
 
 /// What wakes the root.
 pub(crate) enum RootMsg {
     /// Start the tree anew.
     Restart,
+    /// Wake the jobs after the first one that the store knows to be awake, up to the second.
+    WakeAfter(JobId, JobId),
 }
 
 /// Why the root gives up.
@@ -34,6 +37,9 @@ pub(crate) struct Tree {
     enrolled: Enrolled,
     branches: Vec<ActorCell>,
     restarts: VecDeque<Instant>,
+    /// The jobs supervisor of today, and the youngest job that it has to be told of: those after
+    /// it come to it by themselves.
+    today: Option<(Mailbox<JobsMsg>, JobId)>,
 }
 
 /// Without its root the tree is nobody's: nothing that is accepted would run. So the engine says
@@ -56,7 +62,8 @@ impl Actor for Root {
         myself: ActorRef<RootMsg>,
         (core, enrolled): Self::Arguments,
     ) -> Result<Tree, ActorProcessingErr> {
-        let mut tree = Tree { core, enrolled, branches: Vec::new(), restarts: VecDeque::new() };
+        let (branches, restarts) = (Vec::new(), VecDeque::new());
+        let mut tree = Tree { core, enrolled, branches, restarts, today: None };
         tree.grow(&myself).await?;
         Ok(tree)
     }
@@ -71,6 +78,11 @@ impl Actor for Root {
         fail_point!("tree.root");
         match message {
             RootMsg::Restart => tree.grow(&myself).await,
+            RootMsg::WakeAfter(job, youngest) if tree.is_today(youngest) => {
+                tree.wake_after(&myself, Some(job)).await
+            }
+            // Of a tree that is no more; the one that came after it wakes them all.
+            RootMsg::WakeAfter(..) => Ok(()),
         }
     }
 
@@ -111,7 +123,8 @@ impl Tree {
         Some(Duration::from_millis(wait))
     }
 
-    /// Starts both branches and wakes every job that the store knows to be alive.
+    /// Starts both branches. New work is taken from then on: the jobs that were awake are woken
+    /// page by page, beside it, and the scheduler reads on its own when the others wake.
     async fn grow(&mut self, myself: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
         let roster = &self.core.roster;
         let enrolled = roster.enroll("scheduler", "scheduler".into());
@@ -129,28 +142,37 @@ impl Tree {
         self.branches.push(actor.get_cell());
         let jobs = Mailbox { actor, record };
         self.core.set_jobs(Some(jobs.clone()));
-        self.wake_all(&scheduler, &jobs).await
-    }
-
-    async fn wake_all(
-        &self,
-        scheduler: &Mailbox<SchedulerMsg>,
-        jobs: &Mailbox<JobsMsg>,
-    ) -> Result<(), ActorProcessingErr> {
-        let now = clock::now();
-        let heads = self.core.store.live().await.inspect_err(|error| self.core.note(error))?;
-        let wake = |job: JobId| jobs.send(JobsMsg::Recover(job));
-        for head in heads {
-            let told = match head.status {
-                JobStatus::Sleeping { until } if until > now => {
-                    scheduler.send(SchedulerMsg::At(until, head.id))
-                }
-                _ => wake(head.id),
-            };
-            told.map_err(|_| "a branch of the tree died while it was started")?;
-        }
+        // Whoever accepts a younger job finds the supervisor.
+        self.today = Some((jobs, JobId(Uuid::now_v7())));
+        scheduler.send(SchedulerMsg::Read).map_err(|_| "the scheduler died at once")?;
+        self.wake_after(myself, None).await?;
         // A job may have ended with nobody left to tell of it.
         self.core.waiters.send_away();
+        Ok(())
+    }
+
+    fn is_today(&self, youngest: JobId) -> bool {
+        self.today.as_ref().is_some_and(|(_, today)| *today == youngest)
+    }
+
+    /// Wakes a page of the jobs that the store knows to be awake, and sees to the next one.
+    async fn wake_after(
+        &mut self,
+        myself: &ActorRef<RootMsg>,
+        after: Option<JobId>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((jobs, youngest)) = &self.today else { return Ok(()) };
+        let page = self.core.store.awake(after, WAKE_PAGE_COUNT).await;
+        let page = page.inspect_err(|error| self.core.note(error))?;
+        for job in page.iter().take_while(|job| *job <= youngest) {
+            let told = jobs.send(JobsMsg::Recover(*job));
+            told.map_err(|_| "a branch of the tree died while it was started")?;
+        }
+        if let Some(last) = page.last().filter(|last| *last <= youngest) {
+            let next = RootMsg::WakeAfter(*last, *youngest);
+            let mailbox = Mailbox { actor: myself.clone(), record: self.enrolled.record.clone() };
+            mailbox.send(next).map_err(|_| "the root is ending")?;
+        }
         Ok(())
     }
 }

@@ -63,7 +63,9 @@ impl Faulty {
             changed_at: at,
             labels: Default::default(),
         };
-        self.create(NewJob { head, events, definition, idempotency: None }).await.unwrap();
+        self.create(NewJob { head, events, definition: definition.into(), idempotency: None })
+            .await
+            .unwrap();
         digest
     }
 
@@ -122,8 +124,16 @@ impl Store for Faulty {
         self.inner.list(query)
     }
 
-    fn live(&self) -> StoreFuture<'_, Vec<JobHead>> {
-        self.inner.live()
+    fn awake(&self, after: Option<JobId>, limit: usize) -> StoreFuture<'_, Vec<JobId>> {
+        self.inner.awake(after, limit)
+    }
+
+    fn asleep(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<(Timestamp, JobId)>> {
+        self.inner.asleep(after, limit)
     }
 
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>> {

@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 #[derive(Clone)]
 pub(crate) struct Script {
     head: JobHead,
-    definition: Workflow,
+    definition: Arc<Workflow>,
     records: Vec<Record>,
 }
 
@@ -57,7 +57,7 @@ impl Script {
         let plan = engine
             .workflow(piece.name)
             .ok_or_else(|| broken("the bare store", "the workflow is not registered"))?;
-        Ok(Self { head, definition: plan.workflow().clone(), records })
+        Ok(Self { head, definition: Arc::clone(plan.workflow()), records })
     }
 
     /// The same, as far as its first record: the job is accepted, and that is all.
@@ -80,7 +80,7 @@ impl Script {
         let job = NewJob {
             head: head(JobStatus::Running),
             events: first.events.clone(),
-            definition: self.definition.clone(),
+            definition: Arc::clone(&self.definition),
             idempotency: None,
         };
         store.create(job).await.map_err(failed)?;

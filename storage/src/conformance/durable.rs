@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use callsheet_engine::Timestamp;
+use callsheet_engine::definition::Workflow;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
 use super::races::at_once;
 use super::world::{
-    all_pages, commit, definition, id, is_stale, job, job_with_key, journal, must, owned, turn,
+    all_asleep, all_awake, all_pages, asleep_until, commit, definition, id, is_stale, job,
+    job_with_key, journal, must, owned, turn,
 };
 use crate::store::{Created, JobStatus, ListQuery, Store};
 
@@ -53,7 +56,7 @@ pub async fn jobs_survive<S: Store>(place: Reopening<'_, S>) {
     assert_eq!(journal(&*store, 1).await, records);
     assert_eq!(store.list(whole_list()).await, heads);
     let kept = store.definition(claim.head.workflow.digest).await;
-    assert_eq!(kept, Ok(Some(definition())));
+    assert_eq!(kept, Ok(Some(Workflow::clone(&definition()))));
 }
 
 /// A key stands for its job over restarts.
@@ -82,20 +85,47 @@ pub async fn epochs_grow_over_restarts<S: Store>(place: Reopening<'_, S>) {
     assert_eq!(store.commit(commit(&last, 1)).await, Ok(()));
 }
 
-/// Recovery finds the jobs that have not ended.
+/// Recovery finds the jobs that have not ended: those awake, and those asleep with their times.
 pub async fn live_jobs_are_found_again<S: Store>(place: Reopening<'_, S>) {
     let store = place.open().await;
-    for n in 1..=20 {
+    for n in 1..=30 {
         let claim = owned(&*store, n).await;
-        if n % 2 == 0 {
-            must("end", store.commit(turn(&claim, 1, JobStatus::Cancelled)).await);
+        match n % 3 {
+            0 => must("end", store.commit(turn(&claim, 1, JobStatus::Cancelled)).await),
+            1 => must("sleep", store.commit(turn(&claim, 1, asleep_until(100 - n))).await),
+            _ => {}
         }
     }
     let store = place.again(store).await;
-    let live = must("read the live jobs", store.live().await);
-    let found: Vec<_> = live.iter().map(|head| head.id).collect();
-    let expected: Vec<_> = (1..=20).filter(|n| n % 2 == 1).map(id).collect();
-    assert_eq!(found, expected);
+    assert_eq!(
+        all_awake(&*store, 4).await,
+        (1..=30).filter(|n| n % 3 == 2).map(id).collect::<Vec<_>>()
+    );
+    let sleeping = (1..=30).rev().filter(|n| n % 3 == 1);
+    let expected: Vec<_> = sleeping.map(|n| (Timestamp(100 - n as i64), id(n))).collect();
+    assert_eq!(all_asleep(&*store, 4).await, expected);
+}
+
+/// A job sleeps and wakes over restarts, and goes on where it was.
+pub async fn a_job_sleeps_over_restarts<S: Store>(place: Reopening<'_, S>) {
+    let mut store = place.open().await;
+    let mut claim = owned(&*store, 1).await;
+    for round in 0..4 {
+        let next = 1 + 3 * round;
+        must("sleep", store.commit(turn(&claim, next, asleep_until(round))).await);
+        must("work", store.commit(commit(&claim, next + 1)).await);
+        let records = journal(&*store, 1).await;
+        store = place.again(store).await;
+        claim = must("claim", store.claim(id(1)).await);
+        assert_eq!(claim.records, records);
+        assert_eq!(claim.head.status, asleep_until(round));
+        must("wake", store.commit(turn(&claim, next + 2, JobStatus::Running)).await);
+        assert_eq!(all_asleep(&*store, 9).await, []);
+        store = place.again(store).await;
+        assert_eq!(all_awake(&*store, 9).await, [id(1)]);
+        assert_eq!(all_asleep(&*store, 9).await, []);
+        claim = must("claim", store.claim(id(1)).await);
+    }
 }
 
 /// Of many creates that race with `close`, those that were answered with `Ok` are there, and of

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use callsheet_engine::definition::Workflow;
+use futures::future::join_all;
 use serde_json::json;
 
 use super::world::{
@@ -20,7 +22,11 @@ pub async fn an_accepted_job_is_there<S: Store>(store: Arc<S>) {
     let first = Record { sequence: 0, events: new.events };
     assert_eq!(journal(&*store, 1).await, [first]);
     let kept = store.definition(new.head.workflow.digest).await;
-    assert_eq!(kept, Ok(Some(definition())), "the definition is frozen with the job");
+    assert_eq!(
+        kept,
+        Ok(Some(Workflow::clone(&definition()))),
+        "the definition is frozen with the job"
+    );
 }
 
 /// Whatever is asked about a job or definition that was never accepted is answered so.
@@ -97,6 +103,52 @@ pub async fn only_the_next_record_is_taken<S: Store>(store: Arc<S>) {
     assert_eq!(store.commit(commit(&claim, 2)).await, Ok(()), "a refusal spoils nothing");
 }
 
+/// An owner need not wait for one record before it hands the next one over, large or small: they
+/// are written in the order of the calls, whichever is waited for first.
+pub async fn commits_under_way_keep_their_order<S: Store>(store: Arc<S>) {
+    let claim = owned(&*store, 1).await;
+    let mut expected = claim.records.clone();
+    for round in 0..4 {
+        let sequences = (1 + 10 * round)..(11 + 10 * round);
+        let events = |sequence| match sequence % 5 == round % 5 {
+            true => vec![succeeded(json!("x".repeat(3 * MAX_VALUE_BYTES)))],
+            false => vec![succeeded(json!(sequence))],
+        };
+        let commits = sequences
+            .clone()
+            .map(|sequence| Commit { events: events(sequence), ..commit(&claim, sequence) });
+        let mut answers: Vec<_> = commits.map(|commit| store.commit(commit)).collect();
+        if round % 2 == 1 {
+            answers.reverse();
+        }
+        for answer in join_all(answers).await {
+            must("commit", answer);
+        }
+        expected.extend(sequences.map(|sequence| Record { sequence, events: events(sequence) }));
+        assert!(journal(&*store, 1).await == expected, "round {round}");
+    }
+}
+
+/// When one of several commits under way is refused, so are those after it, and a commit whose
+/// future was dropped is written all the same.
+pub async fn what_follows_a_refused_commit_is_refused<S: Store>(store: Arc<S>) {
+    let claim = owned(&*store, 1).await;
+    drop(store.commit(commit(&claim, 1)));
+    let empty = Commit { events: Vec::new(), ..commit(&claim, 2) };
+    let answers = [
+        store.commit(empty),
+        store.commit(commit(&claim, 3)),
+        store.commit(commit(&claim, 4)),
+        store.commit(commit(&claim, 2)),
+        store.commit(commit(&claim, 3)),
+    ];
+    let answers = join_all(answers).await;
+    let wrong = |got| Err(StoreError::WrongSequence { job: id(1), expected: 2, got });
+    assert!(matches!(answers[0], Err(StoreError::Refused(_))), "{:?}", answers[0]);
+    assert_eq!(answers[1..], [wrong(3), wrong(4), Ok(()), Ok(())]);
+    assert_eq!(journal(&*store, 1).await.len(), 4, "nothing of what was refused is there");
+}
+
 /// The record that ends a job ends its ownership; the job can be read and claimed all the same.
 pub async fn an_ended_job_has_no_owner<S: Store>(store: Arc<S>) {
     let claim = owned(&*store, 1).await;
@@ -129,7 +181,8 @@ pub async fn a_head_changes_only_when_it_is_given<S: Store>(store: Arc<S>) {
 /// Records, inputs and definitions of any allowed size come back as they were.
 pub async fn large_values_come_back<S: Store>(store: Arc<S>) {
     let mut new = job(1);
-    new.definition.description = "long ".repeat(MAX_VALUE_BYTES);
+    let description = "long ".repeat(MAX_VALUE_BYTES);
+    new.definition = Arc::new(Workflow { description, ..Workflow::clone(&new.definition) });
     new.events = vec![succeeded(json!("input ".repeat(MAX_VALUE_BYTES)))];
     assert_eq!(store.create(new.clone()).await, Ok(Created::New));
     let claim = must("claim", store.claim(id(1)).await);
@@ -144,7 +197,7 @@ pub async fn large_values_come_back<S: Store>(store: Arc<S>) {
     }
     assert!(journal(&*store, 1).await == expected, "large records come back");
     let kept = store.definition(new.head.workflow.digest).await;
-    assert!(kept == Ok(Some(new.definition)), "a large definition comes back");
+    assert!(kept == Ok(Some(Workflow::clone(&new.definition))), "a large definition comes back");
 }
 
 /// What breaks a bound is refused, and leaves nothing behind.

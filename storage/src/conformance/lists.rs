@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::world::{all_pages, id, job, job_with_key, must, owned, turn};
+use callsheet_engine::Timestamp;
+
+use super::world::{
+    all_asleep, all_awake, all_pages, asleep_until, commit, id, job, job_with_key, must, owned,
+    turn,
+};
 use crate::artifacts::Digest;
 use crate::limits::MAX_PAGE_COUNT;
 use crate::store::{JobStatus, KeyTarget, ListQuery, Store, StoredKey};
@@ -77,29 +82,53 @@ pub async fn odd_limits_are_cut<S: Store>(store: Arc<S>) {
     }
 }
 
-/// Recovery starts from all jobs that have not ended, oldest first, and from no others.
-pub async fn live_jobs_are_those_that_have_not_ended<S: Store>(store: Arc<S>) {
-    assert_eq!(store.live().await, Ok(Vec::new()));
-    for n in 1..=8 {
+/// Recovery starts from the jobs that are awake, oldest first, and from no others.
+pub async fn jobs_awake_are_running_or_stopping<S: Store>(store: Arc<S>) {
+    assert_eq!(store.awake(None, 9).await, Ok(Vec::new()));
+    for n in 1..=12 {
         let claim = owned(&*store, n).await;
         match n % 4 {
             0 => must("end", store.commit(turn(&claim, 1, JobStatus::Succeeded)).await),
             1 => must("stop", store.commit(turn(&claim, 1, JobStatus::Stopping)).await),
+            2 => must("sleep", store.commit(turn(&claim, 1, asleep_until(n))).await),
             _ => {}
         }
     }
-    let live = must("read the live jobs", store.live().await);
-    let found: Vec<_> = live.iter().map(|head| (head.id, head.status)).collect();
-    let (running, stopping) = (JobStatus::Running, JobStatus::Stopping);
-    let expected = [
-        (id(1), stopping),
-        (id(2), running),
-        (id(3), running),
-        (id(5), stopping),
-        (id(6), running),
-        (id(7), running),
-    ];
-    assert_eq!(found, expected);
+    let expected = [1, 3, 5, 7, 9, 11].map(id);
+    for limit in [1, 2, 5, 6, 7, MAX_PAGE_COUNT] {
+        assert_eq!(all_awake(&*store, limit).await, expected, "pages of {limit}");
+    }
+    assert_eq!(store.awake(Some(id(5)), 2).await, Ok(vec![id(7), id(9)]));
+    assert_eq!(store.awake(Some(id(11)), 2).await, Ok(Vec::new()));
+    assert_eq!(store.awake(None, 0).await.map(|page| page.len()), Ok(1), "at least one");
+}
+
+/// Those asleep come soonest first, each once, as long as they sleep.
+pub async fn jobs_asleep_come_soonest_first<S: Store>(store: Arc<S>) {
+    assert_eq!(store.asleep(None, 9).await, Ok(Vec::new()));
+    let mut claims = Vec::new();
+    for n in 1..=9 {
+        let claim = owned(&*store, n).await;
+        must("sleep", store.commit(turn(&claim, 1, asleep_until(100 - n / 2))).await);
+        claims.push(claim);
+    }
+    let mut expected: Vec<_> = (1..=9).map(|n| (Timestamp(100 - n as i64 / 2), id(n))).collect();
+    expected.sort_unstable();
+    for limit in [1, 2, 4, 9, 10] {
+        assert_eq!(all_asleep(&*store, limit).await, expected, "pages of {limit}");
+    }
+    // One sleeps on, one sleeps longer, one wakes, one ends, one sleeps as long as before.
+    must("note", store.commit(commit(&claims[0], 2)).await);
+    must("sleep on", store.commit(turn(&claims[1], 2, asleep_until(500))).await);
+    must("wake", store.commit(turn(&claims[2], 2, JobStatus::Running)).await);
+    must("end", store.commit(turn(&claims[3], 2, JobStatus::Cancelled)).await);
+    must("stay", store.commit(turn(&claims[4], 2, asleep_until(100 - 5 / 2))).await);
+    expected.retain(|(_, job)| ![2, 3, 4].map(id).contains(job));
+    expected.push((Timestamp(500), id(2)));
+    assert_eq!(all_asleep(&*store, 2).await, expected);
+    assert_eq!(all_awake(&*store, 2).await, [id(3)]);
+    let head = must("read the head", store.head(id(2)).await);
+    assert_eq!(head.map(|head| head.status), Some(asleep_until(500)));
 }
 
 /// Every job and every idempotency key can be walked through, a page at a time, in order.

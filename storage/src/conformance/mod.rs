@@ -56,14 +56,16 @@ where
         jobs: an_accepted_job_is_there, an_unknown_job_is_said_to_be,
             records_are_appended_in_order, a_journal_is_read_from_any_place,
             only_the_latest_owner_may_commit, a_job_without_owner_takes_no_commit,
-            only_the_next_record_is_taken, an_ended_job_has_no_owner,
+            only_the_next_record_is_taken, commits_under_way_keep_their_order,
+            what_follows_a_refused_commit_is_refused, an_ended_job_has_no_owner,
             a_head_changes_only_when_it_is_given, large_values_come_back,
             malformed_requests_are_refused, a_job_is_accepted_once,
             an_idempotency_key_stands_for_one_job;
         races: racing_creators_of_one_key_get_one_job, racing_owners_get_epochs_of_their_own,
             racing_commits_of_one_place_have_one_winner, jobs_do_not_hinder_each_other;
         lists: pages_are_newest_first_and_complete, filters_choose, odd_limits_are_cut,
-            live_jobs_are_those_that_have_not_ended, jobs_and_keys_can_be_walked;
+            jobs_awake_are_running_or_stopping, jobs_asleep_come_soonest_first,
+            jobs_and_keys_can_be_walked;
         notices: a_notice_comes_after_the_record, a_slow_subscriber_is_told_that_it_lagged,
             a_closed_store_refuses, what_was_accepted_is_finished_by_close;
     }
@@ -92,7 +94,7 @@ where
     };
     check_all! { broken, subject(),
         durable: jobs_survive, idempotency_keys_survive, epochs_grow_over_restarts,
-            live_jobs_are_found_again, what_was_acknowledged_before_close_is_there,
+            live_jobs_are_found_again, a_job_sleeps_over_restarts, what_was_acknowledged_before_close_is_there,
             a_store_can_be_opened_many_times;
     }
     report(&broken);

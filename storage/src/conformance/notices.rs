@@ -73,7 +73,8 @@ pub async fn a_closed_store_refuses<S: Store>(store: Arc<S>) {
     is_stopped(store.journal(id(1), 0).await.map(drop));
     is_stopped(store.head(id(1)).await.map(drop));
     is_stopped(store.list(ListQuery::default()).await.map(drop));
-    is_stopped(store.live().await.map(drop));
+    is_stopped(store.awake(None, 1).await.map(drop));
+    is_stopped(store.asleep(None, 1).await.map(drop));
 }
 
 /// Every commit that races with `close` is answered: it is durable, or it was refused.

@@ -1,6 +1,7 @@
 //! Jobs to check with, and answers that must be right.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use callsheet_engine::definition::Workflow;
 use callsheet_engine::{Event, JobId, Timestamp, Token, WorkflowRef};
@@ -49,14 +50,14 @@ pub(super) fn job_with_key(n: u64, key: &str, request: &str) -> NewJob {
 }
 
 /// The definition that all of these jobs run.
-pub(super) fn definition() -> Workflow {
+pub(super) fn definition() -> Arc<Workflow> {
     let text = json!({
         "name": "greet",
         "input": { "type": "object" },
         "steps": [{ "id": "hello", "uses": "test.echo", "with": { "text": "{{ input.text }}" } }],
         "output": "{{ steps.hello }}",
     });
-    must("read a definition", serde_json::from_value(text))
+    Arc::new(must("read a definition", serde_json::from_value(text)))
 }
 
 /// An event that carries a value.
@@ -117,6 +118,37 @@ pub(super) async fn all_pages(store: &impl Store, mut query: ListQuery) -> Vec<J
             Some(next) => query.before = Some(next),
             None => return ids,
         }
+    }
+}
+
+/// Asleep, until the n-th millisecond.
+pub(super) fn asleep_until(n: u64) -> JobStatus {
+    JobStatus::Sleeping { until: Timestamp(i64::try_from(n).unwrap_or(i64::MAX)) }
+}
+
+/// All pages of the jobs that are awake.
+pub(super) async fn all_awake(store: &impl Store, limit: usize) -> Vec<JobId> {
+    let mut all: Vec<JobId> = Vec::new();
+    loop {
+        let page = must("read those awake", store.awake(all.last().copied(), limit).await);
+        assert!(page.len() <= limit, "a page is not larger than asked for");
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+/// All pages of the jobs that are asleep.
+pub(super) async fn all_asleep(store: &impl Store, limit: usize) -> Vec<(Timestamp, JobId)> {
+    let mut all: Vec<(Timestamp, JobId)> = Vec::new();
+    loop {
+        let page = must("read those asleep", store.asleep(all.last().copied(), limit).await);
+        assert!(page.len() <= limit, "a page is not larger than asked for");
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn import(
 ) -> Result<(), MaintenanceError> {
     let taken = &taken;
     let put = |(job, workflow): WithDefinition| async move {
-        put_job(store, *job, &workflow).await?;
+        put_job(store, *job, workflow).await?;
         taken();
         Ok(())
     };
@@ -56,7 +56,7 @@ pub(super) async fn import(
 async fn put_job(
     store: &SledStore,
     job: JobCopy,
-    workflow: &Workflow,
+    workflow: Arc<Workflow>,
 ) -> Result<(), MaintenanceError> {
     let JobCopy { head, records, key } = job;
     let id = head.id;
@@ -68,7 +68,7 @@ async fn put_job(
     let new = NewJob {
         head: if last == 0 { head.clone() } else { running },
         events: first.events,
-        definition: workflow.clone(),
+        definition: workflow,
         idempotency: None,
     };
     let created = store.create_imported(new, key.map(|key| (key.digest, key.request))).await?;

@@ -4,23 +4,27 @@
 //! |---|---|
 //! | 1 | format version |
 //! | 1 | kind: what the body is |
-//! | 1 | form: 0 when the body follows, 1 when its digest and length do |
+//! | 1 | form: 0 when the body follows, 1 when its digest and length do, 2 when it is packed |
 //! | 4 | CRC-32C of all the other bytes and the key, little-endian |
 //! | rest | body |
 //!
-//! The key is part of the checksum, so a sound value in a wrong place is seen too.
+//! The key is part of the checksum, so a sound value in a wrong place is seen too. A packed body is
+//! its length (4 bytes, little-endian) and an LZ4 block.
+
+use std::borrow::Cow;
 
 use crate::artifacts::Digest;
-use crate::limits::MAX_VALUE_BYTES;
+use crate::limits::{MAX_UNPACKED_BYTES, MAX_VALUE_BYTES, MIN_PACKED_BYTES};
 
-/// The newest format that this code writes and reads.
-pub(super) const FORMAT: u8 = 1;
+/// The format that this code writes; it reads this one and all before it.
+pub(super) const FORMAT: u8 = 2;
 
 /// Bytes before the body.
 pub(super) const HEADER_BYTES: usize = 7;
 
 const CHECKSUM_AT: usize = 3;
 const REFERENCE_BYTES: usize = 32 + 8;
+const LENGTH_BYTES: usize = 4;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,14 @@ pub(super) enum Kind {
     Definition = 4,
     /// What the store says of itself.
     Meta = 5,
+    /// A part of what one batch appended to the log.
+    Log = 6,
+    /// A job: its head, and as much of its history as fits.
+    Job = 7,
+    /// Some records of one job, one after the other.
+    History = 8,
+    /// A sleeping job's timer; all is in its key.
+    Timer = 9,
 }
 
 /// A value's content, or where it is.
@@ -45,6 +57,8 @@ pub(super) enum Body<'a> {
     Here(&'a [u8]),
     /// In a file of its own, by digest and length.
     Elsewhere(Digest, u64),
+    /// Right here, as its length and an LZ4 block.
+    Packed(&'a [u8]),
 }
 
 /// Why a value cannot be read.
@@ -60,6 +74,57 @@ pub(super) enum BadEnvelope {
     WrongKind { expected: u8, found: u8 },
     #[error("its form {0} is not known")]
     UnknownForm(u8),
+    #[error("it cannot be unpacked")]
+    Unpackable,
+}
+
+/// The kind that a value says it is, whatever else is wrong with it.
+pub(super) fn is_kind(kind: Kind, value: &[u8]) -> bool {
+    value.get(1) == Some(&(kind as u8))
+}
+
+/// Packs a body if that makes it smaller, and seals it; `None` when it is too large for a value.
+pub(super) fn seal_smaller(kind: Kind, key: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+    if body.len() > MAX_UNPACKED_BYTES {
+        return None;
+    }
+    if body.len() >= MIN_PACKED_BYTES {
+        let length = u32::try_from(body.len()).ok()?;
+        let mut packed = length.to_le_bytes().to_vec();
+        packed.resize(LENGTH_BYTES + lz4_flex::block::get_maximum_output_size(body.len()), 0);
+        let size = lz4_flex::block::compress_into(body, &mut packed[LENGTH_BYTES..]).ok()?;
+        packed.truncate(LENGTH_BYTES + size);
+        if packed.len() < body.len() {
+            let fits = HEADER_BYTES + packed.len() <= MAX_VALUE_BYTES;
+            return fits.then(|| seal(kind, key, Body::Packed(&packed)));
+        }
+    }
+    let fits = HEADER_BYTES + body.len() <= MAX_VALUE_BYTES;
+    fits.then(|| seal(kind, key, Body::Here(body)))
+}
+
+/// Takes out a body that [`seal_smaller`] put in.
+pub(super) fn unseal_here<'a>(
+    kind: Kind,
+    key: &[u8],
+    value: &'a [u8],
+) -> Result<Cow<'a, [u8]>, BadEnvelope> {
+    match unseal(kind, key, value)? {
+        Body::Here(body) => Ok(Cow::Borrowed(body)),
+        Body::Packed(packed) => unpack(packed).map(Cow::Owned).ok_or(BadEnvelope::Unpackable),
+        Body::Elsewhere(..) => Err(BadEnvelope::UnknownForm(1)),
+    }
+}
+
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let (length, block) = packed.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    if length > MAX_UNPACKED_BYTES {
+        return None;
+    }
+    let mut body = vec![0; length];
+    let found = lz4_flex::block::decompress_into(block, &mut body).ok()?;
+    (found == length).then_some(body)
 }
 
 /// Puts a body into its envelope. The result is what sled gets.
@@ -72,6 +137,10 @@ pub(super) fn seal(kind: Kind, key: &[u8], body: Body<'_>) -> Vec<u8> {
             value[2] = 1;
             value.extend_from_slice(digest.as_bytes());
             value.extend_from_slice(&length.to_le_bytes());
+        }
+        Body::Packed(packed) => {
+            value[2] = 2;
+            value.extend_from_slice(packed);
         }
     }
     let checksum = checksum(&value, key);
@@ -105,6 +174,7 @@ pub(super) fn unseal<'a>(kind: Kind, key: &[u8], value: &'a [u8]) -> Result<Body
             let length = length.try_into().map_err(|_| short())?;
             Ok(Body::Elsewhere(Digest::from_bytes(digest), u64::from_le_bytes(length)))
         }
+        2 => Ok(Body::Packed(body)),
         other => Err(BadEnvelope::UnknownForm(other)),
     }
 }
@@ -122,23 +192,71 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [Kind; 5] = [Kind::Record, Kind::Head, Kind::Key, Kind::Definition, Kind::Meta];
+    const KINDS: [Kind; 9] = [
+        Kind::Record,
+        Kind::Head,
+        Kind::Key,
+        Kind::Definition,
+        Kind::Meta,
+        Kind::Log,
+        Kind::Job,
+        Kind::History,
+        Kind::Timer,
+    ];
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    // Version 1 as it lies on disks: if this changes, stored jobs cannot be read any more.
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<_> = hex.bytes().collect();
+        let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    }
+
+    // Both versions as they lie on disks: if this changes, stored jobs cannot be read any more.
     #[test]
-    fn version_1_is_golden() {
-        let here = seal(Kind::Record, b"J-key", Body::Here(b"body"));
-        assert_eq!(hex(&here), "010100953652f7626f6479");
-        let elsewhere = Body::Elsewhere(Digest::of(b""), 5_000);
-        let expected = concat!(
+    fn version_1_is_read() {
+        let here = bytes("010100953652f7626f6479");
+        assert_eq!(unseal(Kind::Record, b"J-key", &here), Ok(Body::Here(b"body")));
+        let elsewhere = bytes(concat!(
             "01040141b17379af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7",
             "cc9a93cae41f32628813000000000000"
-        );
-        assert_eq!(hex(&seal(Kind::Definition, b"D-key", elsewhere)), expected);
+        ));
+        let place = Body::Elsewhere(Digest::of(b""), 5_000);
+        assert_eq!(unseal(Kind::Definition, b"D-key", &elsewhere), Ok(place));
+    }
+
+    #[test]
+    fn version_2_is_golden() {
+        let here = seal(Kind::Record, b"J-key", Body::Here(b"body"));
+        assert_eq!(hex(&here), "020100c54ac0a4626f6479");
+        let packed = seal_smaller(Kind::History, b"J-key", &[7; 600]).unwrap();
+        assert_eq!(hex(&packed), "020802e8b9f884580200001f070100ffff4060070707070707");
+    }
+
+    #[test]
+    fn bodies_are_packed_when_that_helps() {
+        let noise: Vec<u8> = (0..6_000_u32).filter_map(blake3_byte).collect();
+        let cases: [(&[u8], bool); 4] =
+            [(&noise[..3_000], true), (&[1; 20_000], true), (b"short", true), (&noise, false)];
+        for (body, fits) in cases {
+            let Some(value) = seal_smaller(Kind::Job, b"key", body) else {
+                assert!(!fits, "{} bytes", body.len());
+                continue;
+            };
+            assert!(fits && value.len() <= HEADER_BYTES + body.len());
+            assert_eq!(unseal_here(Kind::Job, b"key", &value).unwrap(), body);
+        }
+        assert_eq!(seal_smaller(Kind::Job, b"key", &vec![0; MAX_UNPACKED_BYTES + 1]), None);
+        for packed in [&[][..], &[9, 0, 0, 0], &[255; 8], &[5, 0, 0, 0, 0x10, 1]] {
+            let value = seal(Kind::Job, b"key", Body::Packed(packed));
+            assert_eq!(unseal_here(Kind::Job, b"key", &value), Err(BadEnvelope::Unpackable));
+        }
+    }
+
+    fn blake3_byte(n: u32) -> Option<u8> {
+        blake3::hash(&n.to_le_bytes()).as_bytes().first().copied()
     }
 
     #[test]
@@ -149,7 +267,7 @@ mod tests {
             changed[at] = byte;
             unseal(Kind::Head, b"key", &changed).unwrap_err()
         };
-        assert_eq!(with(0, 2), BadEnvelope::Newer(2));
+        assert_eq!(with(0, 3), BadEnvelope::Newer(3));
         assert_eq!(with(1, 1), BadEnvelope::Checksum);
         assert_eq!(with(8, b'x'), BadEnvelope::Checksum);
         let kind = unseal(Kind::Key, b"key", &value).unwrap_err();
@@ -160,7 +278,7 @@ mod tests {
             let cut = unseal(Kind::Head, b"key", &value[..length]).unwrap_err();
             assert_eq!(cut, BadEnvelope::Short(length));
         }
-        assert!(BadEnvelope::Newer(2).to_string().contains("newer Callsheet"));
+        assert!(BadEnvelope::Newer(3).to_string().contains("newer Callsheet"));
     }
 
     proptest! {

@@ -2,42 +2,53 @@
 //!
 //! | key | what | why so |
 //! |---|---|---|
-//! | `A` job | head of a job that has not ended | recovery reads these and no others |
+//! | `L` batch, part | what one batch appended to the log | a few keys a batch, not one a record |
+//! | `A` job | job awake, at rest: its head, its latest records | apart from those asleep |
+//! | `S` job | job asleep | start-up reads none of them |
+//! | `T` wake time, job | timer of a job asleep | soonest first, a page at a time |
+//! | `H` job | job that has ended | |
+//! | `J` job, sequence | records from this place on; in format 1 this one record | in order |
 //! | `D` digest | definition | one for all jobs that run it |
-//! | `H` job | head of a job that has ended | |
 //! | `I` BLAKE3 of the key | job of an idempotency key | a fixed length, whatever is sent |
-//! | `J` job, sequence | record | a job's journal lies together, in order |
 //! | `M` | what the store says of itself | |
 //!
-//! Numbers are big-endian and ids are UUIDv7, so keys sort by time.
+//! Numbers are big-endian and ids are UUIDv7, so keys sort by time. A job whose records all lie in
+//! the log has no key of its own.
 
 use std::ops::Range;
 
-use callsheet_engine::JobId;
+use callsheet_engine::{JobId, Timestamp};
 
 use crate::artifacts::Digest;
 use crate::limits::MAX_KEY_BYTES;
 
-/// Prefix of heads of jobs that have not ended.
-pub(super) const LIVE: u8 = b'A';
-/// Prefix of heads of jobs that have ended.
+/// Prefix of jobs that are awake; in format 1, of all that have not ended.
+pub(super) const AWAKE: u8 = b'A';
+/// Prefix of jobs that are asleep.
+pub(super) const ASLEEP: u8 = b'S';
+/// Prefix of jobs that have ended.
 pub(super) const ENDED: u8 = b'H';
-/// Prefix of records.
-pub(super) const RECORD: u8 = b'J';
+/// The prefixes under which a job may lie; it lies under one of them, or under none.
+pub(super) const PLACES: [u8; 3] = [AWAKE, ASLEEP, ENDED];
+
+const RECORD: u8 = b'J';
+const LOG: u8 = b'L';
+const TIMER: u8 = b'T';
 /// The one key of what the store says of itself.
 pub(super) const META: &[u8] = b"M";
 
 const DEFINITION: u8 = b'D';
 const IDEMPOTENCY: u8 = b'I';
 const JOB_BYTES: usize = 16;
+const SIGN: u64 = 1 << 63;
 
-/// The key of a head under one of its two prefixes.
+/// The key of a job under one of its prefixes.
 pub(super) fn head(prefix: u8, job: JobId) -> Vec<u8> {
-    debug_assert!(prefix == LIVE || prefix == ENDED, "heads have two prefixes");
+    debug_assert!(PLACES.contains(&prefix), "jobs have three prefixes");
     join(prefix, &[job.as_bytes()])
 }
 
-/// The key of a record.
+/// The key of records from a place on.
 pub(super) fn record(job: JobId, sequence: u64) -> Vec<u8> {
     join(RECORD, &[job.as_bytes(), &sequence.to_be_bytes()])
 }
@@ -47,13 +58,48 @@ pub(super) fn records(job: JobId, from: u64) -> Range<Vec<u8>> {
     record(job, from)..successor(record(job, u64::MAX))
 }
 
-/// All keys of heads under a prefix, of jobs after one of them.
+/// The key of a part of a batch.
+pub(super) fn log(batch: u64, part: u16) -> Vec<u8> {
+    join(LOG, &[&batch.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// All keys of the log.
+pub(super) fn whole_log() -> Range<Vec<u8>> {
+    vec![LOG]..vec![LOG + 1]
+}
+
+/// The batch and part that a key of the log belongs to.
+pub(super) fn part_of(key: &[u8]) -> Option<(u64, u16)> {
+    let (batch, part) = key.strip_prefix(&[LOG])?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*batch), u16::from_be_bytes(part.try_into().ok()?)))
+}
+
+/// The key of a timer. Times before 1970 sort before those after it.
+pub(super) fn timer(wake: Timestamp, job: JobId) -> Vec<u8> {
+    let time = wake.0.cast_unsigned() ^ SIGN;
+    join(TIMER, &[&time.to_be_bytes(), job.as_bytes()])
+}
+
+/// All keys of timers, after one if it is given.
+pub(super) fn timers(after: Option<(Timestamp, JobId)>) -> Range<Vec<u8>> {
+    let start = after.map_or_else(|| vec![TIMER], |(wake, job)| successor(timer(wake, job)));
+    start..vec![TIMER + 1]
+}
+
+/// The time and job of a timer's key.
+pub(super) fn timer_of(key: &[u8]) -> Option<(Timestamp, JobId)> {
+    let (time, job) = key.strip_prefix(&[TIMER])?.split_first_chunk::<8>()?;
+    let wake = (u64::from_be_bytes(*time) ^ SIGN).cast_signed();
+    Some((Timestamp(wake), JobId::from_bytes(job.try_into().ok()?)))
+}
+
+/// All keys of jobs under a prefix, newer than one if it is given.
 pub(super) fn heads_after(prefix: u8, after: Option<JobId>) -> Range<Vec<u8>> {
     let start = after.map_or_else(|| vec![prefix], |job| successor(head(prefix, job)));
     start..vec![prefix + 1]
 }
 
-/// All keys of heads under a prefix, older than a job if one is given.
+/// All keys of jobs under a prefix, older than one if it is given.
 pub(super) fn heads(prefix: u8, before: Option<JobId>) -> Range<Vec<u8>> {
     let end = before.map_or_else(|| vec![prefix + 1], |job| head(prefix, job));
     vec![prefix]..end
@@ -88,11 +134,11 @@ pub(super) fn definition(digest: &str) -> Vec<u8> {
     join(DEFINITION, &[digest.as_bytes()])
 }
 
-/// The job that a head or record belongs to.
+/// The job that a key under one of its prefixes or of its records belongs to.
 pub(super) fn job_of(key: &[u8]) -> Option<JobId> {
     let (prefix, rest) = key.split_first()?;
     let id = rest.first_chunk::<JOB_BYTES>()?;
-    matches!(*prefix, LIVE | ENDED | RECORD).then(|| JobId::from_bytes(*id))
+    matches!(*prefix, AWAKE | ASLEEP | ENDED | RECORD).then(|| JobId::from_bytes(*id))
 }
 
 /// The place of a record in its journal.
@@ -147,19 +193,19 @@ mod tests {
             assert!(!all.contains(&record(id(8), sequence)));
         }
         assert!(!records(id(7), 5).contains(&record(id(7), 4)));
-        let before = heads(LIVE, Some(id(7)));
-        assert!(before.contains(&head(LIVE, id(6))));
-        assert!(!before.contains(&head(LIVE, id(7))));
+        let before = heads(AWAKE, Some(id(7)));
+        assert!(before.contains(&head(AWAKE, id(6))));
+        assert!(!before.contains(&head(AWAKE, id(7))));
         assert!(heads(ENDED, None).contains(&head(ENDED, id(u128::MAX))));
-        assert!(!heads(LIVE, None).contains(&head(ENDED, id(0))));
+        assert!(!heads(AWAKE, None).contains(&head(ENDED, id(0))));
     }
 
     #[test]
     fn keys_say_whose_they_are() {
         assert_eq!(job_of(&record(id(7), 9)), Some(id(7)));
         assert_eq!(sequence_of(&record(id(7), 9)), Some(9));
-        assert_eq!(job_of(&head(LIVE, id(7))), Some(id(7)));
-        assert_eq!(sequence_of(&head(LIVE, id(7))), None);
+        assert_eq!(job_of(&head(AWAKE, id(7))), Some(id(7)));
+        assert_eq!(sequence_of(&head(AWAKE, id(7))), None);
         for key in [definition("abc"), idempotency("k"), META.to_vec(), Vec::new()] {
             assert_eq!(job_of(&key), None);
             assert_eq!(sequence_of(&key), None);
@@ -174,13 +220,36 @@ mod tests {
         assert!(idempotencies(None).contains(&idempotency_at(low)));
         assert!(!idempotencies(Some(low)).contains(&idempotency_at(low)));
         assert!(idempotencies(Some(low)).contains(&idempotency_at(high)));
-        assert!(!heads_after(LIVE, Some(id(7))).contains(&head(LIVE, id(7))));
-        assert!(heads_after(LIVE, Some(id(7))).contains(&head(LIVE, id(8))));
+        assert!(!heads_after(AWAKE, Some(id(7))).contains(&head(AWAKE, id(7))));
+        assert!(heads_after(AWAKE, Some(id(7))).contains(&head(AWAKE, id(8))));
+    }
+
+    #[test]
+    fn timers_sort_by_time_then_job() {
+        let times = [i64::MIN, -1, 0, 1, i64::MAX];
+        let keys: Vec<_> = times.iter().map(|time| timer(Timestamp(*time), id(3))).collect();
+        assert!(keys.is_sorted());
+        for (key, time) in keys.iter().zip(times) {
+            assert_eq!(timer_of(key), Some((Timestamp(time), id(3))));
+            assert!(timers(None).contains(key));
+        }
+        let later = timers(Some((Timestamp(0), id(3))));
+        assert!(!later.contains(&keys[2]) && later.contains(&timer(Timestamp(0), id(4))));
+        assert_eq!(timer_of(&record(id(3), 1)), None);
+    }
+
+    #[test]
+    fn the_log_sorts_by_batch_then_part() {
+        let keys = [log(0, 0), log(1, 0), log(1, 1), log(1, 256), log(256, 0), log(u64::MAX, 9)];
+        assert!(keys.is_sorted());
+        assert!(keys.iter().all(|key| whole_log().contains(key)));
+        assert_eq!(part_of(&keys[3]), Some((1, 256)));
+        assert_eq!(part_of(&timer(Timestamp(0), id(1))), None);
     }
 
     #[test]
     fn no_two_kinds_share_a_prefix() {
-        let firsts = [LIVE, ENDED, RECORD, META[0], DEFINITION, IDEMPOTENCY];
+        let firsts = [AWAKE, ASLEEP, ENDED, RECORD, LOG, TIMER, META[0], DEFINITION, IDEMPOTENCY];
         let distinct: std::collections::BTreeSet<_> = firsts.into_iter().collect();
         assert_eq!(distinct.len(), firsts.len());
     }

@@ -5,12 +5,10 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use callsheet_engine::JobId;
-use sled::{Db, IVec};
+use sled::Db;
 
-use super::keys;
 use super::room::{Room, RoomWatch};
-use super::tip::{Tip, TipFile};
+use super::tip::TipFile;
 
 /// New values by key; `None` removes the key.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -20,25 +18,21 @@ pub(super) type Answer<T> = Result<T, String>;
 
 /// What the writer writes to. The real one is sled; the tests have one that keeps count.
 pub(super) trait Medium {
-    /// The value under a key, durable or not.
-    fn get(&self, key: &[u8]) -> Answer<Option<IVec>>;
-    /// The last key in the journal of a job.
-    fn last_sequence(&self, job: JobId) -> Answer<Option<u64>>;
     /// Makes all changes at once, or none after a crash.
-    fn apply(&mut self, changes: &Changes) -> Answer<()>;
+    fn apply(&mut self, changes: Changes) -> Answer<()>;
     /// Hands what was applied to the operating system.
     fn flush(&mut self) -> Answer<()>;
     /// Waits until what was handed over is on stable storage.
     fn sync(&mut self) -> Answer<()>;
-    /// Notes, outside the tree, which record the tree must hold from now on.
-    fn note_tip(&mut self, tip: Tip) -> Answer<()>;
+    /// Notes, outside the tree, which batch the tree must hold from now on.
+    fn note_tip(&mut self, batch: u64) -> Answer<()>;
     /// How much room there is.
     fn room(&mut self) -> Room;
 }
 
 /// Makes a batch durable: the one place where the order of these deeds is decided. An error means
 /// that nothing is known about the batch any more; none of this is ever tried again.
-pub(super) fn make_durable(medium: &mut impl Medium, changes: &Changes, tip: Tip) -> Answer<()> {
+pub(super) fn make_durable(medium: &mut impl Medium, changes: Changes, batch: u64) -> Answer<()> {
     assert!(!changes.is_empty(), "a batch without changes needs no disk");
     medium.apply(changes)?;
     fail::fail_point!("storage.commit.applied");
@@ -47,7 +41,7 @@ pub(super) fn make_durable(medium: &mut impl Medium, changes: &Changes, tip: Tip
     fail::fail_point!("storage.commit.flushed");
     medium.sync()?;
     fail::fail_point!("storage.commit.synced");
-    medium.note_tip(tip)
+    medium.note_tip(batch)
 }
 
 /// A sled tree, and our own handle of the file it lies in.
@@ -77,24 +71,12 @@ impl SledMedium {
 }
 
 impl Medium for SledMedium {
-    fn get(&self, key: &[u8]) -> Answer<Option<IVec>> {
-        self.db.get(key).map_err(|error| error.to_string())
-    }
-
-    fn last_sequence(&self, job: JobId) -> Answer<Option<u64>> {
-        let last = self.db.range(keys::records(job, 0)).next_back();
-        let entry = last.transpose().map_err(|error| error.to_string())?;
-        let Some((key, _)) = entry else { return Ok(None) };
-        assert_eq!(keys::job_of(&key), Some(job), "the range holds one job");
-        Ok(keys::sequence_of(&key))
-    }
-
-    fn apply(&mut self, changes: &Changes) -> Answer<()> {
+    fn apply(&mut self, changes: Changes) -> Answer<()> {
         let mut batch = sled::Batch::default();
         for (key, change) in changes {
             match change {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
             }
         }
         self.db.apply_batch(batch).map_err(|error| format!("apply: {error}"))
@@ -108,8 +90,8 @@ impl Medium for SledMedium {
         self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
     }
 
-    fn note_tip(&mut self, tip: Tip) -> Answer<()> {
-        self.tip.write(tip).map_err(|error| format!("tip: {error}"))
+    fn note_tip(&mut self, batch: u64) -> Answer<()> {
+        self.tip.write(batch).map_err(|error| format!("tip: {error}"))
     }
 
     fn room(&mut self) -> Room {

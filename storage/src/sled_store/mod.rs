@@ -1,17 +1,26 @@
-//! The store on disk: one sled tree, one writer, group commit. See `docs/storage.md`.
+//! The store on disk: one sled tree, one writer, group commit, a packed log. See
+//! `docs/storage.md`.
 
+mod accept;
 mod cache;
 mod codec;
 mod envelope;
+mod format_1;
+mod handover;
+mod history;
 mod keys;
+mod lists;
 mod lock;
+mod log;
 mod medium;
 mod open;
+mod queue;
 mod read;
 mod room;
 mod shared;
 mod tip;
 mod view;
+mod wire;
 mod writer;
 
 use std::collections::HashSet;
@@ -21,29 +30,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use callsheet_engine::JobId;
 use callsheet_engine::definition::Workflow;
+use callsheet_engine::{JobId, Timestamp};
 use futures::FutureExt;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use futures::future::ready;
+use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use crate::artifacts::Digest;
 use crate::check;
 use crate::error::StoreError;
-use crate::limits::{MAX_KNOWN_DEFINITIONS_COUNT, MAX_QUEUE_COUNT, RELEASE_WAIT_MS};
+use crate::limits::{MAX_QUEUE_COUNT, RELEASE_WAIT_MS};
 use crate::store::{
     Claim, Commit, CommitNotice, Created, JobHead, ListQuery, NewJob, Page, Record, Store,
     StoreFuture, StoreStats, StoredKey,
 };
-use codec::{Codec, Encoded, HeadBody, KeyBody, RecordBody, Stored};
+use handover::Handover;
 pub(crate) use lock::DirLock;
+use log::LogLimits;
 use medium::SledMedium;
 use open::Opened;
 pub(crate) use open::{COMPACTING, OLD_STORE, RESTORING, STORE, TIP, VALUES, make_data_dir};
+use queue::Queue;
 use read::Reader;
 use room::RoomWatch;
 use shared::Shared;
 use view::View;
-use writer::{CommitValues, KeyValues, NewValues, Reply, Request, Writer};
+use writer::{Admission, Reply, Request, Writer};
 
 /// An epoch is the number of the opening, and a counter in these lower bits.
 const EPOCH_COUNTER_BITS: u32 = 32;
@@ -60,7 +72,10 @@ const EPOCH_COUNTER_BITS: u32 = 32;
 pub struct SledStore {
     shared: Arc<Shared>,
     reader: Reader,
-    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    queue: Arc<Queue<Request>>,
+    handover: Handover,
+    /// Places for jobs to accept or to hand over that wait for the writer.
+    places: Arc<Semaphore>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     /// Digests of definitions that are surely kept.
     definitions: Mutex<HashSet<String>>,
@@ -75,12 +90,12 @@ impl SledStore {
     /// [`StoreError::Open`] when another process uses it, when it is damaged or of a newer format,
     /// or when the operating system refuses.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::over(open::open(dir)?)
+        Self::over(open::open(dir)?, LogLimits::default())
     }
 
     /// Opens a data directory whose lock is held already. Blocks.
     pub(crate) fn open_under(dir: &Path, lock: DirLock) -> Result<Self, StoreError> {
-        Self::over(open::open_under(dir, lock, 0)?)
+        Self::over(open::open_under(dir, lock, 0)?, LogLimits::default())
     }
 
     /// Makes a store in an empty directory, all of whose epochs come after this one. Blocks.
@@ -88,19 +103,21 @@ impl SledStore {
         let Ok(boot) = u32::try_from(epoch >> EPOCH_COUNTER_BITS) else {
             return Err(StoreError::Refused(format!("there are no epochs after {epoch}")));
         };
-        Self::over(open::open_under(dir, DirLock::take(dir)?, boot)?)
+        Self::over(open::open_under(dir, DirLock::take(dir)?, boot)?, LogLimits::default())
     }
 
-    fn over(opened: Opened) -> Result<Self, StoreError> {
-        let Opened { layout, lock, db, db_file, tip, codec, boot } = opened;
+    fn over(opened: Opened, limits: LogLimits) -> Result<Self, StoreError> {
+        let Opened { layout, lock, db, db_file, tip, codec, boot, index, batches } = opened;
         let room = RoomWatch::new(&layout.dir);
         let medium = SledMedium::new(db.clone(), db_file, tip, room);
-        let shared = Arc::new(Shared::new(View::new(db)));
-        let (queue, requests) = mpsc::channel(MAX_QUEUE_COUNT);
-        let writer = Writer::new(medium, Arc::clone(&shared), codec.clone(), boot);
-        let ending = Arc::clone(&shared);
+        let shared = Arc::new(Shared::new(View::new(db), index));
+        let queue = Arc::new(Queue::new());
+        let reader = Reader::new(Arc::clone(&shared), codec.clone());
+        let mut writer = Writer::new(medium, reader.clone(), batches, limits);
+        let (ending, requests) = (Arc::clone(&shared), Arc::clone(&queue));
         let run = move || {
-            let medium = writer.run(requests);
+            writer.run(&requests);
+            let medium = writer.into_medium();
             // Nobody can write any more: let go of everything, the directory's lock last.
             drop(ending.view.close());
             medium.close();
@@ -114,114 +131,59 @@ impl SledStore {
         let writer = started
             .map_err(|error| StoreError::Open(format!("cannot start the writer: {error}")))?;
         Ok(Self {
-            reader: Reader::new(Arc::clone(&shared), codec),
+            reader,
+            handover: Handover::new(Arc::clone(&queue), codec, Arc::clone(&shared)),
             shared,
-            queue: Mutex::new(Some(queue)),
+            queue,
+            places: Arc::new(Semaphore::new(MAX_QUEUE_COUNT)),
             writer: Arc::new(Mutex::new(Some(writer))),
             definitions: Mutex::default(),
             boot,
         })
     }
 
-    /// Accepts a job of another store, with the digest of the key that it was accepted under there
-    /// and the request.
-    pub(crate) async fn create_imported(
-        &self,
-        job: NewJob,
-        key: Option<(Digest, String)>,
-    ) -> Result<Created, StoreError> {
-        check::new_job(&job)?;
-        self.create_checked(job, key).await
-    }
-
-    /// Hands a request to the writer and waits for its answer. `unanswered` says what it means
-    /// that the store has failed meanwhile.
+    /// Hands a request to the writer, when there is a place for it, and waits for its answer.
+    /// `unanswered` says what it means that the store has failed meanwhile.
     async fn ask<T>(
         &self,
-        request: impl FnOnce(Reply<T>) -> Request,
+        request: impl FnOnce(Reply<T>, Admission) -> Request,
         unanswered: fn(String) -> StoreError,
     ) -> Result<T, StoreError> {
         self.shared.health()?;
-        let queue = locked(&self.queue).clone().ok_or_else(check::closed)?;
+        // The semaphore is never closed.
+        let admission = Arc::clone(&self.places).acquire_owned().await.ok();
         let (reply, answer) = oneshot::channel();
-        let sent = queue.send(request(reply)).await;
-        drop(queue);
-        let why = || self.shared.failure().unwrap_or("the writer has ended").to_owned();
-        sent.map_err(|_| StoreError::Stopped(why()))?;
-        answer.await.unwrap_or_else(|_| Err(unanswered(why())))
+        let handed_over = self.queue.push(request(reply, admission));
+        handed_over.map_err(|_| self.shared.stopped())?;
+        answer.await.unwrap_or_else(|_| Err(unanswered(self.shared.why())))
     }
 
-    async fn create_job(&self, mut job: NewJob) -> Result<Created, StoreError> {
-        check::new_job(&job)?;
-        let asked = job.idempotency.take();
-        let key = asked.map(|asked| (Digest::of(asked.key.as_bytes()), asked.request));
-        self.create_checked(job, key).await
-    }
-
-    async fn create_checked(
+    /// Hands a commit over, before anything is waited for, and gives the receiver of its answer.
+    fn hand_over(
         &self,
-        job: NewJob,
-        key: Option<(Digest, String)>,
-    ) -> Result<Created, StoreError> {
-        let digest = job.head.workflow.digest.clone();
-        let is_known = locked(&self.definitions).contains(&digest);
-        let reader = self.reader.clone();
-        let values = blocking(move || encode_job(&reader, job, key, is_known)).await?;
-        let request = |reply| Request::Create(Box::new(values), reply);
-        let created = self.ask(request, StoreError::OutcomeUnknown).await?;
-        if created == Created::New {
-            let mut known = locked(&self.definitions);
-            if known.len() >= MAX_KNOWN_DEFINITIONS_COUNT {
-                known.clear();
-            }
-            known.insert(digest);
-        }
-        Ok(created)
-    }
-
-    async fn commit_record(&self, mut commit: Commit) -> Result<(), StoreError> {
+        commit: Commit,
+    ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+        self.shared.health()?;
         check::commit(&commit)?;
-        let key = keys::record(commit.job, commit.sequence);
-        let body = RecordBody { events: std::mem::take(&mut commit.events) };
-        let record = self.encode(key, body).await?;
-        let head = match commit.head.take() {
-            Some(head) => {
-                let (prefix, key) = head_place(&head);
-                Some((prefix, self.encode(key, HeadBody::new(head)).await?))
-            }
-            None => None,
-        };
-        let values = Box::new(CommitValues { commit, record, head });
-        self.ask(|reply| Request::Commit(values, reply), StoreError::OutcomeUnknown).await
-    }
-
-    /// Encodes in place what is small, and where blocking is allowed what is not.
-    async fn encode<T>(&self, key: Vec<u8>, content: T) -> Result<Vec<u8>, StoreError>
-    where
-        T: Stored + Send + 'static,
-    {
-        match Codec::encode(&key, &content)? {
-            Encoded::Value(value) => Ok(value),
-            Encoded::TooLarge(body) => {
-                let codec = self.reader.codec().clone();
-                blocking(move || codec.put_elsewhere(T::KIND, &key, &body)).await
-            }
-        }
+        let (reply, answer) = oneshot::channel();
+        self.handover.commit(commit, reply)?;
+        Ok(answer)
     }
 
     async fn claim_job(&self, job: JobId) -> Result<Claim, StoreError> {
-        let grant = self.ask(|reply| Request::Claim(job, reply), StoreError::Stopped).await?;
+        self.shared.health()?;
+        if let Some(claim) = self.reader.claim_now(job) {
+            return claim;
+        }
+        let request = |reply, admission| Request::Claim(job, reply, admission);
+        let grant = self.ask(request, StoreError::Stopped).await?;
         let reader = self.reader.clone();
         blocking(move || reader.claim(job, grant)).await
     }
 
     async fn close_store(&self) -> Result<(), StoreError> {
         self.shared.close();
-        let queue = locked(&self.queue).take();
-        if let Some(queue) = queue {
-            // An error means that the writer has ended already.
-            let _ = queue.send(Request::Close).await;
-        }
+        self.queue.close();
         if let Some(why) = self.shared.failure() {
             // Its thread may wait for ever for sled; the process should end.
             return Err(StoreError::Stopped(why.to_owned()));
@@ -243,6 +205,17 @@ impl SledStore {
         let reader = self.reader.clone();
         blocking(move || read(reader)).boxed()
     }
+
+    /// Whether what is in memory may still be read: a closed store answers nothing.
+    fn is_readable(&self) -> bool {
+        self.shared.health().is_ok()
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
 }
 
 impl Store for SledStore {
@@ -255,14 +228,30 @@ impl Store for SledStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, ()> {
-        self.commit_record(commit).boxed()
+        match self.hand_over(commit) {
+            Ok(answer) => {
+                let unanswered = |_| Err(StoreError::OutcomeUnknown(self.shared.why()));
+                answer.map(move |answered| answered.unwrap_or_else(unanswered)).boxed()
+            }
+            Err(refusal) => ready(Err(refusal)).boxed(),
+        }
     }
 
     fn journal(&self, job: JobId, from: u64) -> StoreFuture<'_, Vec<Record>> {
+        if self.is_readable()
+            && let Some(found) = self.reader.journal_now(job, from)
+        {
+            return ready(found).boxed();
+        }
         self.read(move |reader| reader.journal(job, from))
     }
 
     fn head(&self, job: JobId) -> StoreFuture<'_, Option<JobHead>> {
+        if self.is_readable()
+            && let Some(found) = self.reader.head_now(job)
+        {
+            return ready(found.map(Some)).boxed();
+        }
         self.read(move |reader| reader.head(job))
     }
 
@@ -270,8 +259,16 @@ impl Store for SledStore {
         self.read(move |reader| reader.list(&query))
     }
 
-    fn live(&self) -> StoreFuture<'_, Vec<JobHead>> {
-        self.read(|reader| reader.live())
+    fn awake(&self, after: Option<JobId>, limit: usize) -> StoreFuture<'_, Vec<JobId>> {
+        self.read(move |reader| reader.awake(after, limit))
+    }
+
+    fn asleep(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<(Timestamp, JobId)>> {
+        self.read(move |reader| reader.asleep(after, limit))
     }
 
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>> {
@@ -311,44 +308,6 @@ impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SledStore").field("health", &self.health()).finish_non_exhaustive()
     }
-}
-
-/// Encodes a job to accept. Blocks.
-fn encode_job(
-    reader: &Reader,
-    job: NewJob,
-    key: Option<(Digest, String)>,
-    is_known: bool,
-) -> Result<NewValues, StoreError> {
-    let NewJob { head, events, definition, .. } = job;
-    let codec = reader.codec();
-    let id = head.id;
-    let definition_key = keys::definition(&head.workflow.digest);
-    let definition = match is_known || reader.has(&definition_key)? {
-        true => None,
-        false => {
-            Some((definition_key.clone(), codec.encode_blocking(&definition_key, &definition)?))
-        }
-    };
-    let record = codec.encode_blocking(&keys::record(id, 0), &RecordBody { events })?;
-    let (head_prefix, head_key) = head_place(&head);
-    let head = codec.encode_blocking(&head_key, &HeadBody::new(head))?;
-    let idempotency = match key {
-        Some((digest, request)) => {
-            let key = keys::idempotency_at(digest);
-            let body = KeyBody { job: id, request };
-            let value = codec.encode_blocking(&key, &body)?;
-            Some(KeyValues { key, value, request: body.request })
-        }
-        None => None,
-    };
-    Ok(NewValues { job: id, head_prefix, head, record, definition, idempotency })
-}
-
-/// The prefix and key of a head: live jobs lie apart, so that recovery reads no others.
-fn head_place(head: &JobHead) -> (u8, Vec<u8>) {
-    let prefix = if head.status.has_ended() { keys::ENDED } else { keys::LIVE };
-    (prefix, keys::head(prefix, head.id))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -11,13 +11,18 @@ use std::time::Duration;
 use sled::Db;
 
 use super::cache::cache_capacity;
-use super::codec::{Codec, MetaBody};
+use super::codec::{Codec, Content, MetaBody};
 use super::envelope::FORMAT;
+use super::format_1;
+use super::history;
 use super::keys;
 use super::lock::{DirLock, wait_until_free};
+use super::log::index::Index;
+use super::log::rebuild::Rebuild;
+use super::log::watermark::Batches;
 use super::medium::open_db_file;
 use super::room::Ballast;
-use super::tip::TipFile;
+use super::tip::{Tip, TipFile};
 use crate::artifacts::{ArtifactStore, make_dir, sync_dir, sync_parent};
 use crate::error::StoreError;
 use crate::limits::{CLEANING_INTERVAL_MS, RELEASE_WAIT_MS};
@@ -76,6 +81,9 @@ pub(super) struct Opened {
     pub(super) codec: Codec,
     /// How often the store was opened, this time included.
     pub(super) boot: u32,
+    /// The jobs with records in the log, and the log's batches.
+    pub(super) index: Index,
+    pub(super) batches: Batches,
 }
 
 /// Opens a data directory; makes one where there is none.
@@ -104,11 +112,15 @@ pub(super) fn open_under(dir: &Path, lock: DirLock, boot: u32) -> Result<Opened,
     let codec = Codec::new(values);
     let tip = TipFile::open(&layout.tip()).map_err(at("open the tip in"))?;
     let db_file = open_db_file(&layout.store()).map_err(at("open the store in"))?;
-    let boot = begin_boot(&db, &db_file, &codec, &tip, &layout.store())?;
+    let meta = begin_boot(&db, &db_file, &codec, &layout.store())?;
+    let index = Index::new(u64::from(meta.boot) << 32);
+    let batches = read_log(&db, &codec, &index).map_err(|why| damaged(&layout.store(), &why))?;
+    check_tip(&db, &tip, &batches, &layout.store())?;
     if let Err(error) = ballast.restore() {
         tracing::warn!(%error, "no ballast: a full disk may keep the store from opening");
     }
-    Ok(Opened { layout, lock, db, db_file, tip, codec, boot })
+    let boot = meta.boot;
+    Ok(Opened { layout, lock, db, db_file, tip, codec, boot, index, batches })
 }
 
 /// Ends what a compaction left in the middle, and refuses what a restore did.
@@ -132,24 +144,19 @@ fn settle(layout: &Layout) -> Result<(), StoreError> {
     remove_if_there(&dir.join(COMPACTING)).map_err(at)
 }
 
-/// Checks what the store says of itself, and counts this opening.
+/// Checks what the store says of itself, moves jobs of format 1 to where they are looked for, and
+/// counts this opening.
 fn begin_boot(
     db: &Db,
     db_file: &File,
     codec: &Codec,
-    tip: &TipFile,
     store: &Path,
-) -> Result<u32, StoreError> {
+) -> Result<MetaBody, StoreError> {
     let broken = |why: String| damaged(store, &why);
-    let get = |key: &[u8]| {
-        let read = catch_unwind(AssertUnwindSafe(|| db.get(key)));
-        let read = read.map_err(|_| broken("sled panicked on a damaged page".to_owned()))?;
-        read.map_err(|error| broken(error.to_string()))
-    };
-    let Some(meta) = get(keys::META)? else {
+    let Some(meta) = get(db, keys::META).map_err(broken)? else {
         return Err(broken("it does not say what format it has".to_owned()));
     };
-    let meta: MetaBody = codec.decode(keys::META, &meta).map_err(broken)?;
+    let meta: MetaBody = codec.decode_value(keys::META, &meta).map_err(broken)?;
     if meta.format > FORMAT {
         return Err(StoreError::Open(format!(
             "`{}` has format {}, this Callsheet knows {FORMAT}\nhint: use the newer Callsheet \
@@ -158,22 +165,68 @@ fn begin_boot(
             meta.format
         )));
     }
-    if let Some(last) = tip.read().map_err(|error| failed("read the tip of", store, &error))?
-        && get(&keys::record(last.job, last.sequence))?.is_none()
-    {
-        let (job, sequence) = (last.job, last.sequence);
-        return Err(broken(format!(
-            "record {sequence} of job `{job}` was acknowledged and is lost"
-        )));
-    }
     let boot = meta.boot.checked_add(1).ok_or_else(|| broken("it was opened too often".into()))?;
-    write_meta(db, db_file, codec, boot).map_err(|why| failed_to("write to", store, &why))?;
-    Ok(boot)
+    let is_moving = meta.is_moving || meta.format < FORMAT;
+    let mut meta = MetaBody { format: FORMAT, boot, is_moving };
+    let failed = |why: String| failed_to("write to", store, &why);
+    // First of all: from here on an older binary must not touch it.
+    write_meta(db, db_file, codec, meta).map_err(failed)?;
+    if is_moving {
+        format_1::move_live_jobs(db, db_file, codec).map_err(failed)?;
+        meta.is_moving = false;
+        write_meta(db, db_file, codec, meta).map_err(failed)?;
+    }
+    Ok(meta)
 }
 
-fn write_meta(db: &Db, db_file: &File, codec: &Codec, boot: u32) -> Result<(), String> {
-    let value = codec.encode_blocking(keys::META, &MetaBody { format: FORMAT, boot });
-    let value = value.map_err(|error| error.to_string())?;
+/// The tree must hold what was noted last outside it.
+fn check_tip(db: &Db, tip: &TipFile, batches: &Batches, store: &Path) -> Result<(), StoreError> {
+    let last = tip.read().map_err(|error| failed("read the tip of", store, &error))?;
+    let lost = match last {
+        Some(Tip::Record { job, sequence }) => {
+            let record = get(db, &keys::record(job, sequence));
+            let is_there = record.map_err(|why| damaged(store, &why))?.is_some();
+            (!is_there).then(|| format!("record {sequence} of job `{job}`"))
+        }
+        Some(Tip::Batch(number)) => {
+            let is_there = batches.last().is_some_and(|last| last >= number);
+            (!is_there).then(|| format!("batch {number}"))
+        }
+        None => None,
+    };
+    match lost {
+        Some(what) => Err(damaged(store, &format!("{what} was acknowledged and is lost"))),
+        None => Ok(()),
+    }
+}
+
+/// Reads the whole log, once.
+fn read_log(db: &Db, codec: &Codec, index: &Index) -> Result<Batches, String> {
+    let read = || {
+        let mut rebuild = Rebuild::new();
+        for entry in db.range(keys::whole_log()) {
+            let (key, value) = entry.map_err(|error| error.to_string())?;
+            rebuild.part(&key, &value)?;
+        }
+        let at_rest = |job, prefix| -> Option<Content> {
+            let key = keys::head(prefix, job);
+            let value = get(db, &key).ok().flatten()?;
+            history::decode(&key, &value).ok().map(|at_rest| at_rest.head)
+        };
+        rebuild.finish(codec, index, at_rest)
+    };
+    let read = catch_unwind(AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err("sled panicked on a damaged page".to_owned()))
+}
+
+fn get(db: &Db, key: &[u8]) -> Result<Option<sled::IVec>, String> {
+    let read = catch_unwind(AssertUnwindSafe(|| db.get(key)));
+    let read = read.map_err(|_| "sled panicked on a damaged page".to_owned())?;
+    read.map_err(|error| error.to_string())
+}
+
+fn write_meta(db: &Db, db_file: &File, codec: &Codec, meta: MetaBody) -> Result<(), String> {
+    let value = codec.encode_value(keys::META, &meta).map_err(|error| error.to_string())?;
     let written = catch_unwind(AssertUnwindSafe(|| {
         db.insert(keys::META, value)?;
         db.flush()
@@ -196,7 +249,8 @@ fn create(layout: &Layout, boot: u32) -> Result<(), StoreError> {
     let codec = Codec::new(values.map_err(|error| StoreError::Open(error.to_string()))?);
     let db = open_sled(&new).map_err(|cause| cause.into_error(&new))?;
     let file = open_db_file(&new).map_err(at)?;
-    write_meta(&db, &file, &codec, boot).map_err(|why| failed_to("create", &new, &why))?;
+    let meta = MetaBody { format: FORMAT, boot, is_moving: false };
+    write_meta(&db, &file, &codec, meta).map_err(|why| failed_to("create", &new, &why))?;
     drop(db);
     wait_until_free(&new.join("db"), Duration::from_millis(RELEASE_WAIT_MS)).map_err(at)?;
     tighten(&new).map_err(at)?;

@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use tokio::sync::broadcast;
 
+use super::log::index::Index;
 use super::view::View;
 use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_BATCH_MS, MAX_NOTICES_COUNT};
 use crate::store::{CommitNotice, StoreStats};
 
-/// The readers' view, the notices, and how the store is doing.
+/// The readers' view, what is in memory, the notices, and how the store is doing.
 pub(super) struct Shared {
     pub(super) view: View,
+    pub(super) index: Index,
     pub(super) notices: broadcast::Sender<CommitNotice>,
     figures: Figures,
     failure: OnceLock<String>,
@@ -34,10 +36,11 @@ struct Figures {
 }
 
 impl Shared {
-    pub(super) fn new(view: View) -> Self {
+    pub(super) fn new(view: View, index: Index) -> Self {
         let (notices, _) = broadcast::channel(MAX_NOTICES_COUNT);
         Self {
             view,
+            index,
             notices,
             figures: Figures::default(),
             failure: OnceLock::new(),
@@ -65,6 +68,16 @@ impl Shared {
     /// Why the store has failed, if it has.
     pub(super) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Why nobody answers.
+    pub(super) fn why(&self) -> String {
+        self.failure().unwrap_or("the writer has ended").to_owned()
+    }
+
+    /// What is answered to a request that nobody takes.
+    pub(super) fn stopped(&self) -> StoreError {
+        self.health().err().unwrap_or_else(|| StoreError::Stopped(self.why()))
     }
 
     /// The store has failed, for ever. The first reason stands.
@@ -114,7 +127,8 @@ mod tests {
     use super::*;
 
     fn shared() -> Shared {
-        Shared::new(View::new(sled::Config::new().temporary(true).open().unwrap()))
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        Shared::new(View::new(db), Index::new(0))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The tip: the last record that was acknowledged, noted outside sled.
+//! The tip: the last batch that was acknowledged, noted outside sled.
 //!
 //! When sled opens a file it takes the first damaged entry in the tail of its log for the point
 //! where the power was cut, and silently drops all that follows. A torn tail is indeed harmless:
@@ -13,17 +13,23 @@ use std::path::Path;
 
 use callsheet_engine::JobId;
 
-const VERSION: u8 = 1;
+/// Format 1 named the last record of the batch.
+const NAMES_A_RECORD: u8 = 1;
+/// Format 2 names the batch, in the last eight bytes.
+const NAMES_A_BATCH: u8 = 2;
+
 const LENGTH: usize = 32;
 const CHECKSUM_AT: usize = 4;
 const JOB_AT: usize = 8;
-const SEQUENCE_AT: usize = 24;
+const NUMBER_AT: usize = 24;
 
-/// The last record of an acknowledged batch.
+/// What the tree must hold from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tip {
-    pub(super) job: JobId,
-    pub(super) sequence: u64,
+pub(super) enum Tip {
+    /// This record, under a key of its own.
+    Record { job: JobId, sequence: u64 },
+    /// This batch of the log.
+    Batch(u64),
 }
 
 /// The file that names the tip.
@@ -49,30 +55,52 @@ impl TipFile {
         }
     }
 
-    /// Notes a tip over the one before: one small write into one sector.
-    pub(super) fn write(&self, tip: Tip) -> io::Result<()> {
-        self.file.write_all_at(&encode(tip), 0)
+    /// Notes a batch over the tip before: one small write into one sector.
+    pub(super) fn write(&self, batch: u64) -> io::Result<()> {
+        self.file.write_all_at(&encode(Tip::Batch(batch)), 0)
     }
 }
 
 fn encode(tip: Tip) -> [u8; LENGTH] {
     let mut note = [0; LENGTH];
-    note[0] = VERSION;
-    note[JOB_AT..SEQUENCE_AT].copy_from_slice(tip.job.as_bytes());
-    note[SEQUENCE_AT..].copy_from_slice(&tip.sequence.to_le_bytes());
-    let checksum = crc32c::crc32c(&note[JOB_AT..]);
+    let number = match tip {
+        Tip::Record { job, sequence } => {
+            note[0] = NAMES_A_RECORD;
+            note[JOB_AT..NUMBER_AT].copy_from_slice(job.as_bytes());
+            sequence
+        }
+        Tip::Batch(number) => {
+            note[0] = NAMES_A_BATCH;
+            number
+        }
+    };
+    note[NUMBER_AT..].copy_from_slice(&number.to_le_bytes());
+    let checksum = checksum(&note);
     note[CHECKSUM_AT..JOB_AT].copy_from_slice(&checksum.to_le_bytes());
     debug_assert_eq!(decode(&note), Some(tip), "what is written can be read");
     note
 }
 
 fn decode(note: &[u8; LENGTH]) -> Option<Tip> {
-    let checksum = u32::from_le_bytes(*note[CHECKSUM_AT..].first_chunk()?);
-    if note[0] != VERSION || checksum != crc32c::crc32c(&note[JOB_AT..]) {
+    let stored = u32::from_le_bytes(*note[CHECKSUM_AT..].first_chunk()?);
+    if stored != checksum(note) {
         return None;
     }
-    let job = JobId::from_bytes(*note[JOB_AT..].first_chunk()?);
-    Some(Tip { job, sequence: u64::from_le_bytes(*note[SEQUENCE_AT..].first_chunk()?) })
+    let number = u64::from_le_bytes(*note[NUMBER_AT..].first_chunk()?);
+    match note[0] {
+        NAMES_A_RECORD => {
+            let job = JobId::from_bytes(*note[JOB_AT..].first_chunk()?);
+            Some(Tip::Record { job, sequence: number })
+        }
+        NAMES_A_BATCH => Some(Tip::Batch(number)),
+        _ => None,
+    }
+}
+
+/// The checksum of a note. In format 1 it did not cover the version.
+fn checksum(note: &[u8; LENGTH]) -> u32 {
+    let version: &[u8] = if note[0] == NAMES_A_RECORD { &[] } else { &note[..1] };
+    crc32c::crc32c_append(crc32c::crc32c(version), &note[JOB_AT..])
 }
 
 #[cfg(test)]
@@ -80,8 +108,8 @@ fn decode(note: &[u8; LENGTH]) -> Option<Tip> {
 mod tests {
     use super::*;
 
-    fn tip(n: u8) -> Tip {
-        Tip { job: JobId::from_bytes([n; 16]), sequence: u64::from(n) << 32 }
+    fn record(n: u8) -> Tip {
+        Tip::Record { job: JobId::from_bytes([n; 16]), sequence: u64::from(n) << 32 }
     }
 
     #[test]
@@ -90,20 +118,29 @@ mod tests {
         let path = dir.path().join("tip");
         let file = TipFile::open(&path).unwrap();
         assert_eq!(file.read().unwrap(), None);
-        for n in [1, 2, 3] {
-            file.write(tip(n)).unwrap();
+        for batch in [1, 2, 3] {
+            file.write(batch).unwrap();
         }
         drop(file);
-        assert_eq!(TipFile::open(&path).unwrap().read().unwrap(), Some(tip(3)));
+        assert_eq!(TipFile::open(&path).unwrap().read().unwrap(), Some(Tip::Batch(3)));
+    }
+
+    #[test]
+    fn a_note_of_format_1_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tip");
+        std::fs::write(&path, encode(record(5))).unwrap();
+        assert_eq!(TipFile::open(&path).unwrap().read().unwrap(), Some(record(5)));
     }
 
     #[test]
     fn what_is_torn_is_no_note() {
-        let whole = encode(tip(5));
-        for at in (0..LENGTH).filter(|at| !(1..CHECKSUM_AT).contains(at)) {
-            let mut torn = whole;
-            torn[at] ^= 0x10;
-            assert_eq!(decode(&torn), None, "byte {at}");
+        for whole in [encode(record(5)), encode(Tip::Batch(5))] {
+            for at in (0..LENGTH).filter(|at| !(1..CHECKSUM_AT).contains(at)) {
+                let mut torn = whole;
+                torn[at] ^= 0x10;
+                assert_eq!(decode(&torn), None, "byte {at}");
+            }
         }
         assert_eq!(decode(&[0; LENGTH]), None);
     }

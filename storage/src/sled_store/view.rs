@@ -108,6 +108,22 @@ impl Durable<'_> {
         }
     }
 
+    /// The last key of a range.
+    pub(super) fn last_key(&self, range: Range<Vec<u8>>) -> sled::Result<Option<Vec<u8>>> {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        for entry in self.db.range(range).rev() {
+            let (key, _) = entry?;
+            // A key that is there and has no value yet; one that is being removed is not needed:
+            // what is looked for here is never removed.
+            if !matches!(self.hidden.get(&key.to_vec()), Some(None)) {
+                return Ok(Some(key.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first part of a range.
     pub(super) fn first(&self, range: Range<Vec<u8>>) -> sled::Result<Chunk> {
         self.chunk(range, false)

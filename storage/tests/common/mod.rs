@@ -4,6 +4,7 @@
 use std::fs;
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callsheet_engine::{Event, JobId, Timestamp, Token, WorkflowRef};
@@ -49,7 +50,8 @@ pub fn new_job(n: u64) -> NewJob {
     };
     let definition =
         serde_json::from_value(json!({ "name": "w", "steps": [{ "id": "a", "uses": "k" }] }));
-    NewJob { head, events: vec![event(n, 0)], definition: definition.unwrap(), idempotency: None }
+    let definition = Arc::new(definition.unwrap());
+    NewJob { head, events: vec![event(n, 0)], definition, idempotency: None }
 }
 
 pub fn event(n: u64, sequence: u64) -> Event {
@@ -60,6 +62,19 @@ pub fn event(n: u64, sequence: u64) -> Event {
 pub fn large_event(size: usize) -> Event {
     let output = Value::from("x".repeat(size));
     Event::StepSucceeded { token: Token(0), output, at: Timestamp(7) }
+}
+
+/// Text that does not get smaller when it is packed.
+pub fn noise(seed: u64, size: usize) -> String {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes.iter().map(|byte| char::from(b' ' + byte % 95)).collect()
+}
+
+/// The commit that gives a job another status.
+pub fn turn(claim: &Claim, n: u64, sequence: u64, status: JobStatus) -> Commit {
+    let head = JobHead { status, ..claim.head.clone() };
+    Commit { head: Some(head), ..commit(claim, n, sequence) }
 }
 
 pub fn commit(claim: &Claim, n: u64, sequence: u64) -> Commit {

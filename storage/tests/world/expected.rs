@@ -5,8 +5,7 @@ use std::path::Path;
 
 use callsheet_engine::JobId;
 use callsheet_storage::{
-    Artifact, ArtifactStore, Created, Digest, Idempotency, JobHead, ListQuery, NewJob, Store,
-    StoreError,
+    Artifact, ArtifactStore, Created, Digest, Idempotency, ListQuery, NewJob, Store, StoreError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -191,12 +190,11 @@ impl Expected {
     async fn lists(&self, store: &impl Store) -> Result<(Ids, Ids), StoreError> {
         let page = store.list(ListQuery { limit: 100, ..ListQuery::default() }).await?;
         assert_eq!(page.next, None, "there are few jobs");
-        let live = store.live().await?;
-        let known = |heads: &[JobHead]| {
-            let ids = heads.iter().map(|head| head.id);
-            ids.filter(|id| !self.others.contains(id)).collect()
-        };
-        Ok((known(&page.heads), known(&live)))
+        let mut live = store.awake(None, 100).await?;
+        live.extend(store.asleep(None, 100).await?.into_iter().map(|(_, id)| id));
+        let known =
+            |ids: Vec<JobId>| ids.into_iter().filter(|id| !self.others.contains(id)).collect();
+        Ok((known(page.heads.iter().map(|head| head.id).collect()), known(live)))
     }
 
     fn ids(&self, wanted: impl Fn(&ExpectedJob) -> bool) -> Ids {
