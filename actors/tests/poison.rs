@@ -112,7 +112,7 @@ fn a_job_that_kills_the_process_is_quarantined_and_the_others_go_on() {
         // One whose own step was under way at each of three deaths may as well have been the cause.
         let is_known =
             |line: &str| ["quiet succeeded", "quiet failed job.poisoned"].contains(&line);
-        let (last, others) = ends.rsplit_once('\n').unwrap();
+        let (others, last) = ends.rsplit_once('\n').unwrap();
         assert!(others.lines().skip(1).all(|line| is_known(line.trim_end())), "{kind}: {ends}");
         assert_eq!(last, "and then succeeded", "{kind}: new jobs go on");
     }
