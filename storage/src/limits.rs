@@ -32,6 +32,10 @@ pub const MAX_LOG_RECORDS_COUNT: usize = 128 * 1024;
 /// Bytes of records in the log, for the same reasons.
 pub const MAX_LOG_BYTES: usize = 32 * 1024 * 1024;
 
+/// Bytes that the entries of a batch may have unpacked: what it commits, and a word for each job it
+/// moves. The bound is generous; it only keeps a damaged length from asking for all memory.
+pub const MAX_ENTRIES_BYTES: usize = 2 * MAX_LOG_BYTES;
+
 /// Jobs in the log: some 500 bytes of memory each, besides their records.
 pub const MAX_LOG_JOBS_COUNT: usize = 32 * 1024;
 

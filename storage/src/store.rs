@@ -53,8 +53,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Jobs that are awake, running or stopping, with ids greater than one, in the order of their
     /// ids: what recovery starts from, a page at a time. A page holds at least one job, at most
-    /// [`MAX_PAGE_COUNT`](crate::limits::MAX_PAGE_COUNT), unless there are no more. A job that wakes
-    /// or ends meanwhile may be in it or not.
+    /// [`MAX_PAGE_COUNT`](crate::limits::MAX_PAGE_COUNT), unless there are no more. A job that
+    /// wakes or ends meanwhile may be in it or not.
     fn awake(&self, after: Option<JobId>, limit: usize) -> StoreFuture<'_, Vec<JobId>>;
 
     /// Jobs that are asleep and when they wake, the soonest first and those of one instant in the

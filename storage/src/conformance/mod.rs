@@ -94,8 +94,8 @@ where
     };
     check_all! { broken, subject(),
         durable: jobs_survive, idempotency_keys_survive, epochs_grow_over_restarts,
-            live_jobs_are_found_again, a_job_sleeps_over_restarts, what_was_acknowledged_before_close_is_there,
-            a_store_can_be_opened_many_times;
+            live_jobs_are_found_again, a_job_sleeps_over_restarts,
+            what_was_acknowledged_before_close_is_there, a_store_can_be_opened_many_times;
     }
     report(&broken);
 }

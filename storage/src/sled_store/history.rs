@@ -222,6 +222,29 @@ mod tests {
         assert_eq!(run, Run { first: 4, contents: vec![Content::new(b"\0events")] });
     }
 
+    // As they lie on disks: if this changes, stored jobs cannot be read any more.
+    #[test]
+    fn format_2_is_golden() {
+        let run = Run { first: 4, contents: vec![Content::new(b"\0ev"), Content::new(b"\0e")] };
+        let (key, value) = encode_runs(id(), &run).remove(0);
+        assert_eq!(key, [&b"J"[..], &[3; 16], &[0, 0, 0, 0, 0, 0, 0, 4]].concat());
+        let (header, body) = value.split_at(7);
+        assert_eq!(header[..3], [2, 8, 0], "version, kind, form; then the checksum");
+        assert_eq!(body, b"\x04\x02\x03\0ev\x02\0e");
+        let job = AtRest { head: Content::new(b"\0h"), records: Some(6), owner: 300, tail: run };
+        for place in keys::PLACES {
+            let key = keys::head(place, id());
+            let value = encode(&key, &job).unwrap();
+            let (header, body) = value.split_at(7);
+            assert_eq!(
+                header[..3],
+                [2, 7, 0],
+                "version, kind, form; the checksum has the key in it"
+            );
+            assert_eq!(body, b"\x02\0h\x06\xac\x02\x04\x02\x03\0ev\x02\0e");
+        }
+    }
+
     #[test]
     fn what_makes_no_sense_is_said_to() {
         let run = Run { first: 3, contents: vec![Content::new(b"a"), Content::new(b"b")] };

@@ -4,7 +4,7 @@ use callsheet_engine::JobId;
 
 use super::Place;
 use super::pack::{MOVED, PREFACE_BYTES, RECORD, RECORD_AND_HEAD};
-use crate::limits::{MAX_LOG_BYTES, MAX_VALUE_BYTES};
+use crate::limits::{MAX_ENTRIES_BYTES, MAX_VALUE_BYTES};
 use crate::sled_store::codec::Content;
 use crate::sled_store::envelope::{Body, Kind, unseal};
 use crate::sled_store::keys;
@@ -44,10 +44,6 @@ pub(crate) struct Assembly {
     parts: u16,
     stream: Vec<u8>,
 }
-
-/// Bytes that the entries of a batch may have: what it commits, and a word for each job it moves.
-/// The bound is generous; it only keeps a damaged length from asking for all memory.
-const MAX_ENTRIES_BYTES: usize = 2 * MAX_LOG_BYTES;
 
 impl Assembly {
     /// Begins with a batch's first part.
