@@ -123,8 +123,9 @@ impl<M: Medium> Writer<M> {
         let (place, at_rest) = at_rest;
         // Whoever owned it when it moved owns it still; an epoch of an earlier opening is nobody's.
         let owner = at_rest.owner;
-        let is_current = self.reader.shared.index.is_of_this_opening(owner);
-        if !is_owned && !(is_current && owner == append.epoch) && !mutated("epoch-check") {
+        let index = &self.reader.shared.index;
+        let is_owner = is_owned || (index.is_of_this_opening(owner) && owner == append.epoch);
+        if !is_owner && !mutated("epoch-check") {
             return Err(StoreError::StaleEpoch { job, epoch: append.epoch });
         }
         let records = match at_rest.records {
