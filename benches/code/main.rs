@@ -2,7 +2,8 @@
 //! codec, and the group commit of the store. `make bench-code` runs it.
 //!
 //! Times and allocations are divan's. `-- --instructions` counts instructions instead, which are
-//! the same from run to run: with the machine's counters where it lets us, else under valgrind.
+//! nearly the same from run to run: with the machine's counters where it lets us, else under
+//! valgrind.
 
 mod instructions;
 mod work;

@@ -12,6 +12,7 @@ use callsheet::{
 };
 use callsheet_engine::definition::{Catalog, Effect, KindInfo};
 use callsheet_engine::{Action, Input, Outcome, Submission, decide, submit};
+use callsheet_storage::probe::Probe;
 use callsheet_storage::{Commit, NewJob};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -34,28 +35,31 @@ pub(crate) struct Work {
     pub(crate) unit: &'static str,
     /// How many of them are done at once.
     pub(crate) units: u64,
-    /// How often it is repeated to count its instructions.
+    /// How often it is repeated to count its instructions: often enough that the start of a store,
+    /// which is not the same twice, does not show.
     pub(crate) repeats: u64,
     /// Makes everything ready; what it answers with does the work once.
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
 /// All of them, in the order of the path.
-pub(crate) const WORKS: [&Work; 4] = [
+pub(crate) const WORKS: [&Work; 6] = [
     &Work { name: "decide", unit: "step", units: STEPS, repeats: 100, prepare: deciding },
     &Work { name: "fold", unit: "step", units: STEPS, repeats: 100, prepare: folding },
+    &Work { name: "pack", unit: "record", units: JOBS, repeats: 20, prepare: packing },
+    &Work { name: "unpack", unit: "record", units: JOBS, repeats: 20, prepare: unpacking },
     &Work {
         name: "commit alone",
         unit: "record",
         units: RECORDS,
-        repeats: 20,
+        repeats: 400,
         prepare: || committing(1),
     },
     &Work {
         name: "commit at 256",
         unit: "record",
         units: RECORDS * JOBS,
-        repeats: 4,
+        repeats: 16,
         prepare: || committing(JOBS),
     },
 ];
@@ -127,6 +131,30 @@ fn folding() -> Box<dyn FnMut()> {
     Box::new(move || {
         let state = fold(id(1), plan.clone(), black_box(&events));
         black_box(state.expect("the journal is sound"));
+    })
+}
+
+/// The record of a step that ends and one that begins, for as many jobs as share a batch, and what
+/// packs it.
+fn batch() -> (TempDir, Probe, Vec<Vec<Event>>) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let probe = Probe::new(dir.path()).expect("a directory of its own");
+    let record = decided(&plan()).1.swap_remove(STEPS as usize / 2);
+    (dir, probe, vec![record; JOBS as usize])
+}
+
+fn packing() -> Box<dyn FnMut()> {
+    let (_, mut probe, records) = batch();
+    Box::new(move || {
+        black_box(probe.pack(black_box(&records)).expect("the records are small"));
+    })
+}
+
+fn unpacking() -> Box<dyn FnMut()> {
+    let (_, mut probe, records) = batch();
+    let values = probe.pack(&records).expect("the records are small");
+    Box::new(move || {
+        black_box(probe.unpack(black_box(&values)).expect("it was packed just now"));
     })
 }
 

@@ -20,6 +20,8 @@ pub use artifacts::{Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, i
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use sled_store::SledStore;
+#[doc(hidden)]
+pub use sled_store::probe;
 pub use store::{
     Claim, Commit, CommitNotice, Created, Idempotency, JobHead, JobStatus, KeyTarget, ListQuery,
     NewJob, Page, Record, Store, StoreFuture, StoreStats, StoredKey,

@@ -61,17 +61,17 @@ const GOALS: [Goal; 18] = [
     goal("chain10 at 256, steps/s", "chain10", 256, Field("steps_per_s"), AtLeast(55_000.0)),
     goal("the same, the next goal", "chain10", 256, Field("steps_per_s"), AtLeast(100_000.0)),
     goal(
-        "bare store at 256, records/s",
+        "store at 256, records/s appended to jobs that go on",
         "chain10",
         256,
-        Field("bare_store_records_per_s"),
+        Field("bare_store_appends_per_s"),
         AtLeast(300_000.0),
     ),
     goal(
-        "bare store at 256, share of the bare log",
+        "the same, share of the bare log",
         "chain10",
         256,
-        Field("ratio_of_bare_store_to_bare_log"),
+        Field("ratio_of_appends_to_bare_log"),
         AtLeast(0.6),
     ),
     goal(

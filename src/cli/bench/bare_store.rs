@@ -1,6 +1,6 @@
 //! The bare store: the records of real jobs, written to a store of its own without an engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use callsheet::definition::Workflow;
@@ -71,36 +71,51 @@ impl Script {
         self.records.len()
     }
 
-    /// One more job with these records, each written when the one before it is durable.
-    async fn play(&self, store: &SledStore) -> Result<()> {
+    /// Begins one more job: which, its owner's epoch, and the place of its next record.
+    async fn begin(&self, store: &SledStore) -> Result<(JobId, u64, u64)> {
         let failed = |error| broken("the bare store", error);
         let id = JobId(Uuid::now_v7());
-        let head = |status| JobHead { id, status, ..self.head.clone() };
-        let [first, rest @ ..] = &self.records[..] else { return Ok(()) };
+        let first = self.records.first();
+        let first = first.ok_or_else(|| broken("the bare store", "the job has no records"))?;
         let job = NewJob {
-            head: head(JobStatus::Running),
+            head: self.head(id, JobStatus::Running),
             events: first.events.clone(),
-            definition: Arc::clone(&self.definition),
+            definition: self.definition.clone(),
             idempotency: None,
         };
         store.create(job).await.map_err(failed)?;
-        if rest.is_empty() {
-            return Ok(());
+        if self.records.len() == 1 {
+            return Ok((id, 0, 1)); // nobody goes on with it
         }
         let epoch = store.claim(id).await.map_err(failed)?.epoch;
-        for record in rest {
+        Ok((id, epoch, 1))
+    }
+
+    fn head(&self, id: JobId, status: JobStatus) -> JobHead {
+        JobHead { id, status, ..self.head.clone() }
+    }
+
+    /// One more job with these records, each written when the one before it is durable.
+    async fn play(&self, store: &SledStore) -> Result<()> {
+        let (id, epoch, _) = self.begin(store).await?;
+        for record in self.records.iter().skip(1) {
             let is_last = record.sequence as usize + 1 == self.records.len();
             let commit = Commit {
                 job: id,
                 epoch,
                 sequence: record.sequence,
                 events: record.events.clone(),
-                head: is_last.then(|| head(self.head.status)),
+                head: is_last.then(|| self.head(id, self.head.status)),
             };
-            store.commit(commit).await.map_err(failed)?;
+            let committed = store.commit(commit).await;
+            committed.map_err(|error| broken("the bare store", error))?;
         }
         Ok(())
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A store without an engine.
@@ -132,6 +147,39 @@ impl BareStore {
         let one = move || {
             let (store, script) = (store.clone(), script.clone());
             async move { script.play(&store).await }
+        };
+        load::keep(writers, time, one).await
+    }
+
+    /// Single records, by so many writers, each for a job of its own that goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn measure_appends(
+        &self,
+        script: &Script,
+        writers: usize,
+        time: Duration,
+    ) -> Result<Done> {
+        let mut jobs = Vec::with_capacity(writers);
+        for _ in 0..writers {
+            jobs.push(script.begin(&self.0).await?);
+        }
+        let (store, jobs) = (self.0.clone(), Arc::new(Mutex::new(jobs)));
+        // Like those in the middle of a job: a result, and the next step begins.
+        let events = Arc::new(script.records[script.records.len() / 2].events.clone());
+        let one = move || {
+            let (store, jobs, events) = (store.clone(), jobs.clone(), events.clone());
+            async move {
+                let taken = locked(&jobs).pop();
+                let (job, epoch, sequence) =
+                    taken.ok_or_else(|| broken("the bare store", "more writers than jobs"))?;
+                let events = Vec::clone(&events);
+                let commit = Commit { job, epoch, sequence, events, head: None };
+                store.commit(commit).await.map_err(|error| broken("the bare store", error))?;
+                locked(&jobs).push((job, epoch, sequence + 1));
+                Ok(())
+            }
         };
         load::keep(writers, time, one).await
     }
@@ -169,6 +217,11 @@ mod tests {
         let statuses: Vec<_> = page.heads.iter().map(|head| head.status).collect();
         assert_eq!(statuses, [JobStatus::Running, JobStatus::Succeeded]);
         let done = bare.measure(&script, 3, Duration::from_millis(10)).await.unwrap();
+        assert!(done.count() >= 3);
+        let before = bare.0.stats();
+        let done = bare.measure_appends(&script, 3, Duration::from_millis(10)).await.unwrap();
+        let after = bare.0.stats();
+        assert_eq!(after.records - before.records, 3 + done.count(), "three jobs were begun");
         assert!(done.count() >= 3);
         bare.close().await;
     }

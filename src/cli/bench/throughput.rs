@@ -287,6 +287,7 @@ pub(crate) struct Beside<'a> {
     jobs: usize,
     time: Duration,
     of_store: Done,
+    of_appends: Done,
     of_log: Done,
 }
 
@@ -294,8 +295,9 @@ impl<'a> Beside<'a> {
     /// Nothing measured yet.
     pub(crate) fn new(place: &'a Place, script: Script, asked: &Asked) -> Self {
         let time = asked.time / ROUNDS / BARE_SHARE;
-        let (of_store, of_log) = (Done::default(), Done::default());
-        Self { place, script, store: None, jobs: asked.jobs, time, of_store, of_log }
+        let jobs = asked.jobs;
+        let (of_store, of_appends, of_log) = (Done::default(), Done::default(), Done::default());
+        Self { place, script, store: None, jobs, time, of_store, of_appends, of_log }
     }
 
     /// One turn of each, with records of so many bytes for the log.
@@ -312,6 +314,10 @@ impl<'a> Beside<'a> {
             }
         };
         self.of_store.add(store.measure(&self.script, self.jobs, self.time).await?);
+        if self.script.records() > 1 {
+            let appends = store.measure_appends(&self.script, self.jobs, self.time);
+            self.of_appends.add(appends.await?);
+        }
         self.store = Some(store);
         self.of_log.add(bare_log::measure(self.place, self.jobs, bytes, self.time).await?);
         Ok(())
@@ -348,8 +354,10 @@ impl<'a> Beside<'a> {
         report.note("bare_log_records_per_s", of_log);
         let [p50] = self.of_store.latencies.percentiles_ms([50.0]);
         report.note("bare_store_job_p50_ms", p50);
+        report.note("bare_store_appends_per_s", self.of_appends.per_second());
         if of_log > 0.0 {
             report.note("ratio_of_bare_store_to_bare_log", of_store / of_log);
+            report.note("ratio_of_appends_to_bare_log", self.of_appends.per_second() / of_log);
         }
     }
 }

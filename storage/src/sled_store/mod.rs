@@ -14,6 +14,7 @@ mod lock;
 mod log;
 mod medium;
 mod open;
+pub mod probe;
 mod queue;
 mod read;
 mod room;
