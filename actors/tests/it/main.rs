@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod blocking;
+mod body;
 mod cancel;
 mod children;
+mod commands;
 mod events;
 mod faulty;
 mod full;
+mod handles;
 mod running;
 mod steps;
 mod supervision;
