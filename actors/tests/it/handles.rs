@@ -111,7 +111,7 @@ async fn a_job_keeps_the_definition_it_was_accepted_with() {
         plan.digest(),
         "a refused one changes nothing"
     );
-    let compiled = engine.compile(plan.workflow().clone()).unwrap();
+    let compiled = engine.compile(plan.workflow().as_ref().clone()).unwrap();
     assert_eq!(compiled.digest(), plan.digest());
 }
 
