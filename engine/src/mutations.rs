@@ -16,6 +16,9 @@ pub const MUTATIONS: &[Mutation] = &[
     ("cancel-answer", "a cancel is answered before it is durable"),
     ("child-processes", "the children of a stopped attempt are left alone"),
     ("artifact-fsync", "an artifact gets its name before its bytes are synced"),
+    ("value-checksum", "a value of the store is taken whatever its checksum"),
+    ("watermark", "the log is cut while records in it are needed"),
+    ("handover", "jobs that fall asleep leave the log in one batch and arrive in the next"),
     ("artifact-check", "an artifact is not held against its digest"),
 ];
 

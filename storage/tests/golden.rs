@@ -72,8 +72,8 @@ fn golden_stores_hold_every_state_and_every_event() {
     }
 }
 
-// Jobs so large, or so far behind, that they have runs (`J`) or lie awake (`A`) would make it large:
-// the bytes of those are in the unit tests.
+// Jobs so large, or so far behind, that they have runs (`J`) or lie awake (`A`) would make it too
+// large; the bytes of those are in the unit tests.
 #[test]
 fn the_newest_golden_store_holds_every_other_kind_of_key() {
     let (_root, dir, _) = unpacked(CURRENT);

@@ -13,6 +13,8 @@
 
 use std::borrow::Cow;
 
+use callsheet_engine::mutated;
+
 use crate::artifacts::Digest;
 use crate::limits::{MAX_UNPACKED_BYTES, MAX_VALUE_BYTES, MIN_PACKED_BYTES};
 
@@ -159,7 +161,7 @@ pub(super) fn unseal<'a>(kind: Kind, key: &[u8], value: &'a [u8]) -> Result<Body
     if version > FORMAT {
         return Err(BadEnvelope::Newer(version));
     }
-    if u32::from_le_bytes(stored) != checksum(value, key) {
+    if u32::from_le_bytes(stored) != checksum(value, key) && !mutated("value-checksum") {
         return Err(BadEnvelope::Checksum);
     }
     if found != kind as u8 {

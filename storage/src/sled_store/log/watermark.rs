@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use callsheet_engine::JobId;
+use callsheet_engine::{JobId, mutated};
 
 /// The batches that lie in the log, oldest first.
 #[derive(Debug, Default)]
@@ -23,6 +23,12 @@ struct Batch {
     jobs: Vec<JobId>,
     /// Its records that have not moved.
     needed: usize,
+}
+
+impl Batch {
+    fn is_needed(&self) -> bool {
+        self.needed > 0 && !mutated("watermark")
+    }
 }
 
 impl Batches {
@@ -62,7 +68,7 @@ impl Batches {
     pub(crate) fn cut(&mut self) -> Vec<(u64, u16)> {
         let mut parts = Vec::new();
         while self.batches.len() > 1
-            && let Some(batch) = self.batches.pop_front_if(|batch| batch.needed == 0)
+            && let Some(batch) = self.batches.pop_front_if(|batch| !batch.is_needed())
         {
             parts.extend((0..batch.parts).map(|part| (batch.number, part)));
         }

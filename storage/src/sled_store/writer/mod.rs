@@ -9,7 +9,7 @@ mod tests;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use callsheet_engine::JobId;
+use callsheet_engine::{JobId, mutated};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 pub(super) use admit::timer_value;
@@ -178,6 +178,14 @@ impl<M: Medium> Writer<M> {
         let bytes = sizes.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
         let shared = &self.reader.shared;
         shared.view.hide(std::mem::take(&mut batch.hidden));
+        if mutated("handover") {
+            // Timers and jobs asleep are the last keys, after those of the log.
+            let late = batch.changes.split_off(keys::whole_log().end.as_slice());
+            if !late.is_empty() {
+                let log = std::mem::replace(&mut batch.changes, late);
+                make_durable(&mut self.medium, log, number)?;
+            }
+        }
         make_durable(&mut self.medium, std::mem::take(&mut batch.changes), number)?;
         // In this order: what has left the index must be seen in the tree.
         shared.view.reveal();
