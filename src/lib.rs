@@ -61,12 +61,12 @@
 
 // --- the engine ----------------------------------------------------------------------------------
 pub use callsheet_actors::{
-    ActorInfo, CancelAnswer, Engine, EngineBuilder, EngineError, JobHandle, JobView, Progress,
-    Stats, Submit, Submitted,
+    ActorInfo, CancelAnswer, Engine, EngineBuilder, EngineError, HELD_UNTIL, JobHandle, JobView,
+    Progress, Stats, Submit, Submitted,
 };
 
 // --- steps of your own ---------------------------------------------------------------------------
-pub use callsheet_actors::{Command, Finished, Step, StepContext, StepError, StepResult};
+pub use callsheet_actors::{Command, Finished, Probed, Step, StepContext, StepError, StepResult};
 pub use schemars;
 pub use serde;
 pub use serde_json;
@@ -78,7 +78,8 @@ pub use callsheet_engine::{Plan, limits};
 // --- what is recorded ----------------------------------------------------------------------------
 pub use callsheet_engine::{
     Ending, Event, Failure, IllegalEvent, Interruption, ItemIndex, JobId, JobState, Millis, Phase,
-    StepIndex, StepState, StepStatus, StopCause, Timestamp, Token, WorkflowRef, fold,
+    Resolution, Resolver, StepIndex, StepState, StepStatus, StopCause, Timestamp, Token, Verdict,
+    WorkflowRef, fold,
 };
 pub use callsheet_storage::maintenance;
 pub use callsheet_storage::{

@@ -49,6 +49,11 @@ fn a_cancelled_job_stops_and_stays_cancelled() {
 }
 
 #[test]
+fn what_must_not_be_done_twice_is_looked_for() {
+    check("03_once", &["succeeded: \"found on the statement\"", "paid 1 time"]);
+}
+
+#[test]
 fn every_example_has_a_test() {
     let here = include_str!("examples.rs");
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");

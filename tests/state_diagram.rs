@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use callsheet_engine::definition::{Catalog, Effect, KindInfo};
 use callsheet_engine::{
-    Ending, Event, Failure, Input, ItemStatus, JobId, JobState, Outcome, Phase, Plan, StepStatus,
-    StopCause, Submission, Timestamp, Token, decide, fold, submit,
+    Ending, Event, Failure, Input, ItemStatus, JobId, JobState, Outcome, Phase, Plan, Resolution,
+    StepStatus, StopCause, Submission, Timestamp, Token, decide, fold, submit,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +68,23 @@ steps:
     retry: { max_attempts: 1 }
     fallback: [ { uses: any, with: { y: '{{ item.y }}' } } ]
     on_error: continue
+",
+    // Deeds in doubt: asked about, held for a person, done, made again, failed.
+    "
+name: doubt
+steps:
+  - id: a
+    uses: once
+    in_doubt: probe
+    for_each: [1, 2]
+    concurrency: 1
+    retry: { max_attempts: 1 }
+    on_error: continue
+",
+    "
+name: failing-doubt
+steps:
+  - { id: a, uses: once, in_doubt: fail, for_each: [1, 2], concurrency: 1, on_error: continue }
 ",
 ];
 
@@ -154,16 +171,19 @@ fn observed() -> Drawing {
     explorer.drawing()
 }
 
-/// The one kind that the workflows use: takes anything, gives anything.
+/// The kinds that the workflows use: they take anything and give anything.
 fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
-    catalog.insert(KindInfo {
-        name: "any".to_owned(),
-        description: String::new(),
-        effect: Effect::Pure,
-        input_schema: json!({}),
-        output_schema: json!({}),
-    });
+    for (name, effect) in [("any", Effect::Pure), ("once", Effect::Once)] {
+        catalog.insert(KindInfo {
+            name: name.to_owned(),
+            description: String::new(),
+            effect,
+            probes: effect == Effect::Once,
+            input_schema: json!({}),
+            output_schema: json!({}),
+        });
+    }
     catalog
 }
 
@@ -193,7 +213,26 @@ impl World {
             Input::Drain,
             Input::Quarantine { failure: Failure::fatal("a.b", "its actor died") },
         ];
+        for (step, item) in self.state.held() {
+            let said = [
+                Resolution::Retry,
+                Resolution::Succeeded(Value::Null),
+                Resolution::Failed("it was not done".to_owned()),
+            ];
+            let said = said.map(|resolution| Input::Resolve { step, item, resolution });
+            inputs.extend(said);
+        }
         for token in self.state.open_tokens() {
+            if self
+                .state
+                .plan
+                .steps()
+                .iter()
+                .any(|step| step.candidates.iter().any(|it| it.in_doubt.is_some()))
+            {
+                inputs.extend(self.ends_in_doubt(token));
+                continue;
+            }
             let outcomes = [
                 Outcome::Succeeded(Value::Null),
                 Outcome::Succeeded(json!({ "go": false, "part": { "x": 1 } })),
@@ -207,6 +246,19 @@ impl World {
             inputs.extend(outcomes.map(|outcome| Input::StepEnded { token, outcome }));
         }
         inputs
+    }
+
+    /// The ends of an attempt or a probe at what must not be done twice.
+    fn ends_in_doubt(&self, token: Token) -> Vec<Input> {
+        let outcomes = [
+            Outcome::Succeeded(Value::Null),
+            Outcome::Lost(Failure::retryable("a.b", "it said nothing")),
+            Outcome::Failed(Failure::fatal("a.b", "it will not pass")),
+            Outcome::NotDone,
+            Outcome::Unknown,
+            Outcome::Released,
+        ];
+        outcomes.map(|outcome| Input::StepEnded { token, outcome }).into()
     }
 
     /// Gives an input to the job; a new owner reads the journal first, as after a crash.
@@ -344,6 +396,7 @@ fn item_name(status: &ItemStatus) -> &'static str {
         ItemStatus::Running { .. } => "Running",
         ItemStatus::Waiting { .. } => "Waiting",
         ItemStatus::Sleeping { .. } => "Sleeping",
+        ItemStatus::InDoubt(_) => "InDoubt",
         ItemStatus::Succeeded(_) => "Succeeded",
         ItemStatus::Failed(_) => "Failed",
         ItemStatus::Cancelled => "Cancelled",

@@ -18,6 +18,25 @@ pub enum EngineError {
     /// There is no such job.
     #[error("there is no job `{0}`")]
     UnknownJob(JobId),
+    /// The job has no such step.
+    #[error("the job has no step `{step}`")]
+    UnknownStep {
+        /// The id that was asked for.
+        step: String,
+        /// The step whose id is most like it.
+        nearest: Option<String>,
+    },
+    /// The step is not held, so there is no doubt of its to decide about.
+    #[error("step `{step}` is not held: {why}")]
+    NotHeld {
+        /// Which step.
+        step: String,
+        /// How it stands instead.
+        why: String,
+    },
+    /// The result that was given for a step cannot be one.
+    #[error("the result is not valid: {0}")]
+    ResultInvalid(String),
     /// The definition or the input has problems.
     #[error("{0}")]
     Refused(Problems),
@@ -62,6 +81,9 @@ impl EngineError {
         match self {
             Self::UnknownWorkflow { .. } => "workflow.unknown",
             Self::UnknownJob(_) => "job.unknown",
+            Self::UnknownStep { .. } => "step.unknown",
+            Self::NotHeld { .. } => "step.not_held",
+            Self::ResultInvalid(_) => "resolve.result",
             Self::Refused(_) => "input.invalid",
             Self::KeyReused { .. } => "idempotency.conflict",
             Self::KeyInvalid(_) => "idempotency.invalid",
@@ -82,6 +104,12 @@ impl EngineError {
                 nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
             Self::UnknownJob(_) => Some("list the jobs to find its id".into()),
+            Self::UnknownStep { nearest: Some(name), .. } => {
+                Some(format!("did you mean `{name}`?"))
+            }
+            Self::UnknownStep { .. } => Some("look at the job for the ids of its steps".into()),
+            Self::NotHeld { .. } => Some("look at the job: only a step that is held waits".into()),
+            Self::ResultInvalid(_) => None,
             Self::Refused(_) => None,
             Self::KeyReused { .. } => Some("use a new key for a new request".into()),
             Self::KeyInvalid(_) => Some("use 1 to 255 bytes, such as a UUID".into()),

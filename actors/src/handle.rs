@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use callsheet_engine::{JobId, JobState, fold};
+use callsheet_engine::definition::nearest;
+use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
+use callsheet_engine::{ItemIndex, JobId, JobState, Resolution, StepIndex, Timestamp, fold};
 use callsheet_storage::{CommitNotice, JobHead, Record};
 use futures::Stream;
 use futures::stream;
@@ -12,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::size::measure;
 use crate::tree::{CancelAnswer, JobMsg, JobsMsg};
 
 /// Times that a cancel is handed to an actor that ends before it answers.
@@ -19,6 +22,10 @@ const CANCEL_TRIES_COUNT: u32 = 100;
 
 /// The wait between those times.
 const CANCEL_RETRY: Duration = Duration::from_millis(50);
+
+/// A job that only waits for a person sleeps until the end of the calendar, 9999-12-31. No scheduler
+/// keeps it; lists show it as held.
+pub const HELD_UNTIL: Timestamp = Timestamp(253_402_300_799_999);
 
 /// A handle to one job. Cheap to clone.
 #[derive(Clone)]
@@ -133,6 +140,43 @@ impl JobHandle {
         Err(EngineError::Damaged { job: self.id, why: "no actor can be had for it".into() })
     }
 
+    /// Decides about a step that is held because nobody knew whether its deed was done. Answers
+    /// once that is on stable storage. `item` may be left out while one item of the step is held.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel); [`EngineError::UnknownStep`]; [`EngineError::NotHeld`], also
+    /// when somebody else was quicker; [`EngineError::ResultInvalid`].
+    pub async fn resolve(
+        &self,
+        step: &str,
+        item: Option<u32>,
+        resolution: Resolution,
+    ) -> Result<(), EngineError> {
+        check_result(&resolution)?;
+        let place = held_place(&self.view().await?.state, step, item)?;
+        let core = self.engine.core();
+        for _ in 0..CANCEL_TRIES_COUNT {
+            let (reply, answer) = oneshot::channel();
+            let message = JobMsg::Resolve(place.0, place.1, resolution.clone(), reply);
+            if core.tell_jobs(JobsMsg::Tell(self.id, message)).is_ok()
+                && let Ok(answer) = answer.await
+            {
+                let why = "somebody has decided about it just now";
+                return match answer? {
+                    true => Ok(()),
+                    false => Err(EngineError::NotHeld { step: step.into(), why: why.into() }),
+                };
+            }
+            self.engine.health()?;
+            // The actor died with the message; another is started from the journal.
+            tokio::time::sleep(CANCEL_RETRY).await;
+        }
+        if self.engine.is_draining() {
+            return Err(EngineError::ShuttingDown);
+        }
+        Err(EngineError::Damaged { job: self.id, why: "no actor can be had for it".into() })
+    }
+
     /// The records of the job's journal from a sequence number on.
     ///
     /// # Errors
@@ -161,6 +205,48 @@ impl JobHandle {
             Some((item, follower))
         })
     }
+}
+
+/// A person's result is bounded like one of a body.
+fn check_result(resolution: &Resolution) -> Result<(), EngineError> {
+    let Resolution::Succeeded(output) = resolution else { return Ok(()) };
+    match measure(output) {
+        Ok(bytes) if bytes > MAX_OUTPUT_BYTES => Err(EngineError::ResultInvalid(format!(
+            "it has {bytes} bytes, more than {MAX_OUTPUT_BYTES}"
+        ))),
+        Ok(_) => Ok(()),
+        Err(_) => Err(EngineError::ResultInvalid(format!(
+            "it nests deeper than {MAX_DATA_NESTING_DEPTH}"
+        ))),
+    }
+}
+
+/// The held item that is meant.
+fn held_place(
+    state: &JobState,
+    step: &str,
+    item: Option<u32>,
+) -> Result<(StepIndex, ItemIndex), EngineError> {
+    let index = state.plan.index_of(step).ok_or_else(|| {
+        let ids = state.plan.steps().iter().map(|step| step.id.as_str());
+        EngineError::UnknownStep {
+            step: step.to_owned(),
+            nearest: nearest(step, ids).map(str::to_owned),
+        }
+    })?;
+    let held: Vec<_> = state.held().filter(|(of, _)| *of == index).collect();
+    let why = match (item, held.as_slice()) {
+        (None, [only]) => return Ok(*only),
+        (Some(item), held) if held.contains(&(index, ItemIndex(item))) => {
+            return Ok((index, ItemIndex(item)));
+        }
+        (None, []) => "none of its doubts waits for a person".to_owned(),
+        (Some(item), _) => format!("its item {item} waits for no person"),
+        (None, [(_, first), ..]) => {
+            format!("{} of its items are; say which, such as {}", held.len(), first.0)
+        }
+    };
+    Err(EngineError::NotHeld { step: step.to_owned(), why })
 }
 
 /// Where a reader of a job's events stands.

@@ -6,9 +6,9 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use callsheet_engine::Failure;
 use callsheet_engine::definition::{Effect, KindInfo};
 use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
+use callsheet_engine::{Failure, Outcome};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
@@ -38,9 +38,16 @@ pub trait Step: Send + Sync + 'static {
         String::new()
     }
 
-    /// What a repeat of the body means outside.
+    /// What a repeat of the body means outside. A workflow that uses a kind which is done
+    /// [`Effect::Once`] has to say what to do when an attempt ends without an answer: `in_doubt`.
     fn effect(&self) -> Effect {
         Effect::Idempotent
+    }
+
+    /// Whether [`probe`](Self::probe) can tell if a deed was done: then `in_doubt: probe` may be
+    /// written. Of use to kinds whose effect is [`Effect::Once`].
+    fn probes(&self) -> bool {
+        false
     }
 
     /// The body.
@@ -49,6 +56,30 @@ pub trait Step: Send + Sync + 'static {
         input: Self::Input,
         context: StepContext,
     ) -> impl Future<Output = StepResult<Self::Output>> + Send;
+
+    /// Finds out whether an attempt that gave no answer has done its deed, as a rule by asking the
+    /// outside for [`StepContext::idempotency_key`]. It must change nothing, for it may be asked
+    /// several times; it has the step's timeout. One that fails is asked again by the step's retry
+    /// policy, and then a person is.
+    fn probe(
+        &self,
+        input: Self::Input,
+        context: StepContext,
+    ) -> impl Future<Output = StepResult<Probed<Self::Output>>> + Send {
+        drop((input, context));
+        async { Ok(Probed::Unknown) }
+    }
+}
+
+/// What a probe has found out about a deed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed<T> {
+    /// It was done, and this is its result.
+    Done(T),
+    /// It was not done, and no attempt of before will do it any more: another may be made.
+    NotDone,
+    /// It cannot be told; a person is asked.
+    Unknown,
 }
 
 /// What a body answers with.
@@ -68,6 +99,13 @@ impl StepError {
     /// A failure that may pass: an overloaded provider, a lost connection.
     pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self(Failure::retryable(code, message))
+    }
+
+    /// The deed may have been done and may not: the connection broke after the request was sent. A
+    /// step that is done [`Effect::Once`] is then in doubt, as if its process had died; any other
+    /// fails as with [`retryable`](Self::retryable).
+    pub fn unanswered(message: impl Into<String>) -> Self {
+        Self(Failure::retryable(UNANSWERED, message))
     }
 
     /// The same failure with advice.
@@ -98,10 +136,12 @@ impl<E: std::error::Error> From<E> for StepError {
 /// A step kind whose types are hidden: what the engine holds.
 pub(crate) trait AnyStep: Send + Sync {
     fn info(&self) -> KindInfo;
-    fn run(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, BodyResult>;
+    fn run(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome>;
+    fn probe(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome>;
 }
 
-pub(crate) type BodyResult = Result<Value, Failure>;
+/// The code of a failure whose body cannot tell whether its deed was done.
+const UNANSWERED: &str = "step.unanswered";
 
 impl<S: Step> AnyStep for S {
     fn info(&self) -> KindInfo {
@@ -109,23 +149,43 @@ impl<S: Step> AnyStep for S {
             name: self.kind(),
             description: self.description(),
             effect: self.effect(),
+            probes: self.probes(),
             input_schema: schemars::schema_for!(S::Input).to_value(),
             output_schema: schemars::schema_for!(S::Output).to_value(),
         }
     }
 
-    fn run(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, BodyResult> {
-        let body = async move {
+    fn run(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome> {
+        guarded(async move {
             let input = read_input::<S>(&self.kind(), input)?;
             let output = Step::run(&*self, input, context).await.map_err(|error| error.0)?;
-            write_output(&self.kind(), &output)
-        };
-        Box::pin(
-            AssertUnwindSafe(body)
-                .catch_unwind()
-                .map(|ended| ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))),
-        )
+            write_output(&self.kind(), &output).map(Outcome::Succeeded)
+        })
     }
+
+    fn probe(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome> {
+        guarded(async move {
+            let input = read_input::<S>(&self.kind(), input)?;
+            match Step::probe(&*self, input, context).await.map_err(|error| error.0)? {
+                Probed::Done(output) => write_output(&self.kind(), &output).map(Outcome::Succeeded),
+                Probed::NotDone => Ok(Outcome::NotDone),
+                Probed::Unknown => Ok(Outcome::Unknown),
+            }
+        })
+    }
+}
+
+/// A body whose panic is an end like another; one that tells nothing of what was done.
+fn guarded<F>(body: F) -> BoxFuture<'static, Outcome>
+where
+    F: Future<Output = Result<Outcome, Failure>> + Send + 'static,
+{
+    Box::pin(AssertUnwindSafe(body).catch_unwind().map(|ended| match ended {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(failure)) if failure.code == UNANSWERED => Outcome::Lost(failure),
+        Ok(Err(failure)) => Outcome::Failed(failure),
+        Err(panic) => Outcome::Lost(panicked(panic.as_ref())),
+    }))
 }
 
 fn read_input<S: Step>(kind: &str, input: Value) -> Result<S::Input, Failure> {
@@ -138,7 +198,7 @@ fn read_input<S: Step>(kind: &str, input: Value) -> Result<S::Input, Failure> {
     })
 }
 
-fn write_output<T: Serialize>(kind: &str, output: &T) -> BodyResult {
+fn write_output<T: Serialize>(kind: &str, output: &T) -> Result<Value, Failure> {
     let broken = |error: serde_json::Error| {
         Failure::fatal("step.output", format!("the output of `{kind}` is not JSON: {error}"))
     };

@@ -106,6 +106,7 @@ mod tests {
             name: "k".into(),
             description: String::new(),
             effect: Effect::Pure,
+            probes: false,
             input_schema: Value::Bool(true),
             output_schema: Value::Bool(true),
         });

@@ -30,6 +30,9 @@ pub(crate) struct CheckedQuery<T>(pub(crate) T);
 /// A job's id in the path.
 pub(crate) struct JobPath(pub(crate) JobId);
 
+/// A job's id and the id of a step in the path.
+pub(crate) struct StepPath(pub(crate) JobId, pub(crate) String);
+
 /// An artifact's digest in the path.
 pub(crate) struct DigestPath(pub(crate) Digest);
 
@@ -90,11 +93,17 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let text = path_text(parts, state).await?;
-        parse_job_id(&text).map(Self).ok_or_else(|| Refusal::Path {
-            what: format!("`{text}` is not the id of a job"),
-            hint: "an id is like `0190c5a8-7c3e-7abc-8def-0123456789ab`",
-        })
+        job_id(&path_text(parts, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StepPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((job, step)) = path.map_err(|_| not_text())?;
+        Ok(Self(job_id(&job)?, step))
     }
 }
 
@@ -126,9 +135,20 @@ pub(crate) fn parse_job_id(text: &str) -> Option<JobId> {
 
 async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Refusal> {
     let path = Path::<String>::from_request_parts(parts, state).await;
-    path.map(|Path(text)| text).map_err(|_| Refusal::Path {
+    path.map(|Path(text)| text).map_err(|_| not_text())
+}
+
+fn not_text() -> Refusal {
+    Refusal::Path {
         what: "the path is not UTF-8 text".to_owned(),
         hint: "percent-encode the path as UTF-8",
+    }
+}
+
+fn job_id(text: &str) -> Result<JobId, Refusal> {
+    parse_job_id(text).ok_or_else(|| Refusal::Path {
+        what: format!("`{text}` is not the id of a job"),
+        hint: "an id is like `0190c5a8-7c3e-7abc-8def-0123456789ab`",
     })
 }
 

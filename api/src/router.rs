@@ -52,6 +52,7 @@ fn described() -> OpenApiRouter<AppState> {
     let quick = OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(routes::jobs::submit, routes::jobs::list))
         .routes(routes!(routes::jobs::cancel))
+        .routes(routes!(routes::resolve::resolve))
         .routes(routes!(routes::jobs::graph))
         .routes(routes!(routes::workflows::list))
         .routes(routes!(routes::workflows::validate))

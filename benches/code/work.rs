@@ -83,6 +83,7 @@ fn plan() -> Arc<Plan> {
         name: "bench.no_op".to_owned(),
         description: "Nothing.".to_owned(),
         effect: Effect::Pure,
+        probes: false,
         input_schema: json!({}),
         output_schema: json!({ "type": "string" }),
     });

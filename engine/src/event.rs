@@ -112,6 +112,68 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// An attempt of a kind that is done `once` ended without an answer: nobody knows whether its
+    /// deed was done.
+    StepInDoubt {
+        /// The attempt's fence.
+        token: Token,
+        /// What ended it.
+        cause: Interruption,
+        /// What was seen of its end, when its process lived on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The step kind is about to be asked whether the deed was done. Recorded before it is.
+    ProbeStarted {
+        /// Which step.
+        step: StepIndex,
+        /// Which item.
+        item: ItemIndex,
+        /// Number of the probe in this doubt, from 1.
+        probe: u32,
+        /// The probe's fence.
+        token: Token,
+        /// When.
+        at: Timestamp,
+    },
+    /// A probe failed and another will follow.
+    ProbeFailed {
+        /// The probe's fence.
+        token: Token,
+        /// Why.
+        failure: Failure,
+        /// When the next probe is due.
+        retry_at: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// The doubt waits for a person.
+    StepHeld {
+        /// Which step.
+        step: StepIndex,
+        /// Which item.
+        item: ItemIndex,
+        /// Why the last probe could not tell, when it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A doubt is over. One that ends with a failure is `ItemFailed`.
+    DoubtResolved {
+        /// Which step.
+        step: StepIndex,
+        /// Which item.
+        item: ItemIndex,
+        /// Who decided.
+        by: Resolver,
+        /// What.
+        verdict: Verdict,
+        /// When.
+        at: Timestamp,
+    },
     /// An item failed for good.
     ItemFailed {
         /// Which step.
@@ -181,6 +243,11 @@ impl Event {
             Self::StepSucceeded { .. } => "StepSucceeded",
             Self::AttemptFailed { .. } => "AttemptFailed",
             Self::AttemptInterrupted { .. } => "AttemptInterrupted",
+            Self::StepInDoubt { .. } => "StepInDoubt",
+            Self::ProbeStarted { .. } => "ProbeStarted",
+            Self::ProbeFailed { .. } => "ProbeFailed",
+            Self::StepHeld { .. } => "StepHeld",
+            Self::DoubtResolved { .. } => "DoubtResolved",
             Self::ItemFailed { .. } => "ItemFailed",
             Self::StepFailed { .. } => "StepFailed",
             Self::AttemptCancelled { .. } => "AttemptCancelled",
@@ -204,6 +271,11 @@ impl Event {
             | Self::StepSucceeded { at, .. }
             | Self::AttemptFailed { at, .. }
             | Self::AttemptInterrupted { at, .. }
+            | Self::StepInDoubt { at, .. }
+            | Self::ProbeStarted { at, .. }
+            | Self::ProbeFailed { at, .. }
+            | Self::StepHeld { at, .. }
+            | Self::DoubtResolved { at, .. }
             | Self::ItemFailed { at, .. }
             | Self::StepFailed { at, .. }
             | Self::AttemptCancelled { at, .. }
@@ -223,6 +295,39 @@ pub enum Interruption {
     Death,
     /// An orderly shutdown gave the attempt back. Not counted.
     Shutdown,
+    /// Its body panicked, ran out of time or lost its actor. Only said of attempts in doubt:
+    /// others have failed then.
+    NoAnswer,
+}
+
+/// Who decided about a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolver {
+    /// The step's `in_doubt`.
+    Policy,
+    /// The step kind, asked by a probe.
+    Probe,
+    /// Somebody who looked.
+    Person,
+}
+
+/// What was decided about a doubt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Another attempt follows: the deed was not done, may be done twice, or a fallback does it.
+    Again {
+        /// When it is due.
+        retry_at: Timestamp,
+        /// Its kind: 0 for the step's own, n for the n-th fallback.
+        candidate: u32,
+    },
+    /// The deed was done, with this result.
+    Succeeded {
+        /// The result.
+        output: Value,
+    },
 }
 
 #[cfg(test)]
@@ -233,7 +338,7 @@ mod tests {
     use serde_json::json;
 
     /// Every kind of event as it stands in journals that were written once and stay readable.
-    const WRITTEN: [&str; 16] = [
+    const WRITTEN: [&str; 24] = [
         concat!(
             r#"{"JobSubmitted":{"workflow":{"name":"w","digest":"d"},"#,
             r#""input":1,"labels":{"a":"b"},"at":9}}"#,
@@ -253,6 +358,30 @@ mod tests {
             r#""retry_at":10,"candidate":0,"at":9}}"#,
         ),
         r#"{"AttemptInterrupted":{"token":4,"cause":"shutdown","at":9}}"#,
+        r#"{"StepInDoubt":{"token":4,"cause":"death","at":9}}"#,
+        concat!(
+            r#"{"StepInDoubt":{"token":4,"cause":"no_answer","#,
+            r#""failure":{"code":"a.b","message":"m","retryable":true},"at":9}}"#,
+        ),
+        r#"{"ProbeStarted":{"step":1,"item":2,"probe":3,"token":4,"at":9}}"#,
+        concat!(
+            r#"{"ProbeFailed":{"token":4,"#,
+            r#""failure":{"code":"a.b","message":"m","retryable":true},"#,
+            r#""retry_at":10,"at":9}}"#,
+        ),
+        r#"{"StepHeld":{"step":1,"item":2,"at":9}}"#,
+        concat!(
+            r#"{"StepHeld":{"step":1,"item":2,"#,
+            r#""failure":{"code":"a.b","message":"m","retryable":true},"at":9}}"#,
+        ),
+        concat!(
+            r#"{"DoubtResolved":{"step":1,"item":2,"by":"person","#,
+            r#""verdict":{"again":{"retry_at":10,"candidate":0}},"at":9}}"#,
+        ),
+        concat!(
+            r#"{"DoubtResolved":{"step":1,"item":2,"by":"probe","#,
+            r#""verdict":{"succeeded":{"output":[1]}},"at":9}}"#,
+        ),
         concat!(
             r#"{"ItemFailed":{"step":1,"item":2,"#,
             r#""failure":{"code":"a.b","message":"m","retryable":false},"at":9}}"#,

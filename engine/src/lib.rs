@@ -25,8 +25,10 @@ mod testing;
 mod time;
 mod timer;
 
-pub use decide::{Action, Decision, Input, Outcome, StartStep, Submission, decide, submit};
-pub use event::{Event, Interruption, WorkflowRef};
+pub use decide::{
+    Action, Decision, Input, Outcome, Resolution, StartStep, Submission, Work, decide, submit,
+};
+pub use event::{Event, Interruption, Resolver, Verdict, WorkflowRef};
 pub use failure::Failure;
 pub use fold::{IllegalEvent, fold};
 pub use ids::{ItemIndex, JobId, StepIndex, Token, idempotency_key};
@@ -34,7 +36,8 @@ pub use instant::NotAnInstant;
 pub use mutations::{MUTATIONS, Mutation, mutated};
 pub use plan::{Candidate, Plan, PlannedStep};
 pub use state::{
-    Active, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus, StopCause,
+    Active, Doubt, DoubtStage, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus,
+    StopCause,
 };
 pub use time::{Millis, NotASpan, Timestamp};
 pub use timer::Timer;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::definition::{
-    Catalog, Findings, Graph, Misfit, MisfitKind, OnError, OwnedTurn, Place, Problem, Problems,
-    Retry, Schema, Workflow, check, draft, fill_defaults, nests_deeper_than,
+    Catalog, Findings, Graph, InDoubt, Misfit, MisfitKind, OnError, OwnedTurn, Place, Problem,
+    Problems, Retry, Schema, Workflow, check, draft, fill_defaults, nests_deeper_than,
 };
 use crate::expression::{Expression, Template};
 use crate::ids::StepIndex;
@@ -60,6 +60,8 @@ pub struct Candidate {
     pub uses: String,
     /// Its input.
     pub with: Template,
+    /// What to do when it is not known whether it was done; none for a kind that may be repeated.
+    pub in_doubt: Option<InDoubt>,
 }
 
 impl PlannedStep {

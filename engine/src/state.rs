@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::event::Interruption;
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, JobId, StepIndex, Token};
 use crate::limits::MAX_OPEN_ATTEMPTS_COUNT;
@@ -34,7 +35,11 @@ pub struct JobState {
     pub(crate) hungry: BTreeSet<StepIndex>,
     /// Waits for a next attempt or for the end of a timer, soonest first.
     pub(crate) waits: BTreeSet<(Timestamp, StepIndex, ItemIndex)>,
-    /// Attempts that are open, by fence.
+    /// Doubts that nobody has looked at yet.
+    pub(crate) doubts: BTreeSet<(StepIndex, ItemIndex)>,
+    /// Doubts that wait for a person.
+    pub(crate) held: BTreeSet<(StepIndex, ItemIndex)>,
+    /// Attempts that are open, probes included, by fence.
     pub(crate) open: BTreeMap<Token, (StepIndex, ItemIndex)>,
     /// Steps that have not settled.
     pub(crate) unsettled: usize,
@@ -161,6 +166,8 @@ pub enum ItemStatus {
         /// When.
         due: Timestamp,
     },
+    /// Its last attempt ended without an answer, and its deed must not be done twice.
+    InDoubt(Box<Doubt>),
     /// A timer: nothing runs until it is over.
     Sleeping {
         /// When.
@@ -172,6 +179,42 @@ pub enum ItemStatus {
     Failed(Failure),
     /// Stopped with its job.
     Cancelled,
+}
+
+/// What is known of a deed that may or may not have been done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doubt {
+    /// When it arose.
+    pub since: Timestamp,
+    /// What ended the attempt.
+    pub cause: Interruption,
+    /// What was seen of the attempt's end.
+    pub failure: Option<Failure>,
+    /// Probes made so far.
+    pub probes: u32,
+    /// Who has to say more.
+    pub stage: DoubtStage,
+}
+
+/// Who has to say more about a doubt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DoubtStage {
+    /// The step's policy; it says so within the record, unless nothing may start.
+    Fresh,
+    /// A probe that is asking.
+    Probing {
+        /// Its fence.
+        token: Token,
+        /// When it began.
+        since: Timestamp,
+    },
+    /// The next probe.
+    Waiting {
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// A person.
+    Held,
 }
 
 impl StepState {
@@ -222,21 +265,37 @@ impl JobState {
         matches!(self.phase, Phase::Ended { .. })
     }
 
-    /// Whether nothing can happen before a wait is over: such a job needs no actor.
+    /// Whether nothing can happen before a wait is over or a person decides: such a job needs no
+    /// actor.
     ///
     /// A job that was drained while a step was ready is not such a one: its next owner has that
     /// step to start, whatever else waits.
     #[must_use]
     pub fn only_waits(&self) -> bool {
-        let idle = self.open.is_empty() && self.ready.is_empty() && self.hungry.is_empty();
-        self.phase == Phase::Running && idle && !self.waits.is_empty()
+        let nothing_to_start =
+            self.ready.is_empty() && self.hungry.is_empty() && self.doubts.is_empty();
+        let idle = self.open.is_empty() && nothing_to_start;
+        self.phase == Phase::Running && idle && !(self.waits.is_empty() && self.held.is_empty())
     }
 
-    /// When the next wait is over; `None` too while so many attempts are open that nothing could
-    /// start: then the end of one of them moves the job on, not a timer.
+    /// The steps and items whose doubts wait for a person.
+    pub fn held(&self) -> impl Iterator<Item = (StepIndex, ItemIndex)> + '_ {
+        self.held.iter().copied()
+    }
+
+    /// Whether a doubt waits for a person.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// When the next wait is over, or a fresh doubt is to be looked at. `None` too while so many
+    /// attempts are open that nothing could start: then the end of one of them moves the job on,
+    /// not a timer.
     #[must_use]
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let next = self.waits.first().map(|(due, _, _)| *due);
+        let at_once = (!self.doubts.is_empty()).then_some(Timestamp(0));
+        let next = at_once.or_else(|| self.waits.first().map(|(due, _, _)| *due));
         next.filter(|_| !self.is_full())
     }
 

@@ -16,7 +16,8 @@ use serde_json::json;
 use crate::definition::{Catalog, Effect, KindInfo, Workflow, parse};
 use crate::plan::Plan;
 
-/// The plan of a definition. Every kind that it uses exists, takes anything and gives anything.
+/// The plan of a definition. Every kind that it uses exists, takes anything and gives anything; one
+/// that it uses with `in_doubt` must not be done twice.
 pub(crate) fn plan(text: &str) -> Arc<Plan> {
     let workflow = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
     let catalog = permissive(&workflow);
@@ -27,12 +28,14 @@ pub(crate) fn plan(text: &str) -> Arc<Plan> {
 pub(crate) fn permissive(workflow: &Workflow) -> Catalog {
     let mut catalog = Catalog::default();
     for step in workflow.steps.iter().filter(|step| !step.is_timer()) {
-        let fallbacks = step.fallback.iter().map(|fallback| &fallback.uses);
-        for name in std::iter::once(&step.uses).chain(fallbacks) {
+        let fallbacks = step.fallback.iter().map(|other| (&other.uses, other.in_doubt));
+        for (name, in_doubt) in std::iter::once((&step.uses, step.in_doubt)).chain(fallbacks) {
+            let effect = if in_doubt.is_some() { Effect::Once } else { Effect::Idempotent };
             catalog.insert(KindInfo {
                 name: name.clone(),
                 description: String::new(),
-                effect: Effect::Idempotent,
+                effect,
+                probes: true,
                 input_schema: json!({}),
                 output_schema: json!({}),
             });

@@ -11,6 +11,7 @@ fn kind(name: &str, input_schema: Value, output_schema: Value) -> KindInfo {
         name: name.to_owned(),
         description: String::new(),
         effect: Effect::Idempotent,
+        probes: false,
         input_schema,
         output_schema,
     }

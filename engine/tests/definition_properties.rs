@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use callsheet_engine::definition::{
-    Catalog, Condition, Effect, Fallback, KindInfo, OnError, Retry, Step, Workflow, parse,
+    Catalog, Condition, Effect, Fallback, InDoubt, KindInfo, OnError, Retry, Step, Workflow, parse,
     parse_json,
 };
 use callsheet_engine::expression::{Expression, Template};
@@ -17,6 +17,7 @@ fn catalog() -> Catalog {
         name: "k".to_owned(),
         description: String::new(),
         effect: Effect::Pure,
+        probes: false,
         input_schema: json!({}),
         output_schema: json!({}),
     });
@@ -110,6 +111,11 @@ fn retry() -> impl Strategy<Value = Retry> {
     )
 }
 
+fn in_doubt() -> impl Strategy<Value = Option<InDoubt>> {
+    let words = vec![InDoubt::Retry, InDoubt::Probe, InDoubt::Fail, InDoubt::Hold];
+    prop::option::of(prop::sample::select(words))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let timer = (name(), "([0-9]{1,3}[smhd]){1,2}", any::<bool>(), name()).prop_map(
         |(id, time, sleeps, need)| {
@@ -125,14 +131,14 @@ fn use_of_kind() -> impl Strategy<Value = Step> {
         any::<bool>().prop_map(Condition::Constant),
         "[a-z ]{0,8}[a-z]".prop_map(Condition::Expression),
     ]);
-    let fallback =
-        (name(), prop::option::of(not_null())).prop_map(|(uses, with)| Fallback { uses, with });
+    let fallback = (name(), prop::option::of(not_null()), in_doubt())
+        .prop_map(|(uses, with, in_doubt)| Fallback { uses, with, in_doubt });
     (
         (name(), name(), json_value(), prop::collection::vec(name(), 0..3)),
         (condition, prop::option::of(not_null()), 1u32..2000, retry(), any::<u32>()),
-        (prop::collection::vec(fallback, 0..3), any::<bool>()),
+        (prop::collection::vec(fallback, 0..3), any::<bool>(), in_doubt()),
     )
-        .prop_map(|(first, second, (fallback, fails))| {
+        .prop_map(|(first, second, (fallback, fails, in_doubt))| {
             let (id, uses, with, needs) = first;
             let (condition, for_each, concurrency, retry, timeout) = second;
             let on_error = if fails { OnError::Fail } else { OnError::Continue };
@@ -151,6 +157,7 @@ fn use_of_kind() -> impl Strategy<Value = Step> {
                 timeout,
                 fallback,
                 on_error,
+                in_doubt,
             }
         })
 }

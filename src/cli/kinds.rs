@@ -120,6 +120,7 @@ mod tests {
             name: "media.fetch".into(),
             description: "Gets a file.".into(),
             effect: Effect::Pure,
+            probes: false,
             input_schema: schema,
             output_schema: Value::Null,
         };

@@ -57,6 +57,8 @@ enum Command {
     Show(remote::ShowArgs),
     /// Cancel a job: its work stops now
     Cancel(remote::CancelArgs),
+    /// Say what became of a step that is held
+    Resolve(remote::ResolveArgs),
     /// Check definitions: every problem with line, column and hint
     Validate(validate::ValidateArgs),
     /// Draw a workflow as Mermaid or DOT
@@ -108,6 +110,7 @@ async fn go(command: Command) -> Result<Exit> {
         Command::Jobs(args) => remote::jobs(args).await,
         Command::Show(args) => remote::show(args).await,
         Command::Cancel(args) => remote::cancel(args).await,
+        Command::Resolve(args) => remote::resolve(args).await,
         Command::Validate(args) => validate::run(args).await,
         Command::Graph(args) => graph::run(args).await,
         Command::Backup(args) => upkeep::backup(args).await,

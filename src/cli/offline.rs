@@ -18,16 +18,16 @@ pub(crate) const ASK_THE_SERVER: &str =
 /// # Errors
 /// When the directory cannot be opened, for example because an engine is using it.
 pub(crate) async fn jobs(dir: &Path, query: &JobsQuery) -> Result<JobPage> {
-    let store = open(dir, ASK_THE_SERVER).await?;
+    let (store, status) = (open(dir, ASK_THE_SERVER).await?, query.status);
     let query = ListQuery {
-        status: query.status.map(|status| status.as_str().to_owned()),
+        status: query.status.map(|status| status.stored().to_owned()),
         workflow: query.workflow.clone(),
         before: query.cursor.as_deref().map(id).transpose()?,
         limit: query.limit.unwrap_or(50),
     };
     let page = store.list(query).await.map_err(|error| unreadable(dir, &error));
     close(store).await;
-    Ok(JobPage::from(page?))
+    Ok(JobPage::from(page?).only(status))
 }
 
 /// One job of a directory.

@@ -22,9 +22,9 @@ pub(crate) fn check(name: &str, text: &str) {
     );
 }
 
-const COMMANDS: [&str; 14] = [
-    "run", "serve", "submit", "jobs", "show", "cancel", "validate", "graph", "backup", "restore",
-    "verify", "compact", "demo", "bench",
+const COMMANDS: [&str; 15] = [
+    "run", "serve", "submit", "jobs", "show", "cancel", "resolve", "validate", "graph", "backup",
+    "restore", "verify", "compact", "demo", "bench",
 ];
 
 #[test]

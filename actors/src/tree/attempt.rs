@@ -1,15 +1,17 @@
 //! An attempt's actor: owns the body and its child processes, and sees to it that all of it is gone
 //! before the attempt is called ended.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callsheet_engine::{Failure, JobId, Millis, Outcome, Plan, StartStep};
+use callsheet_engine::{Failure, JobId, Millis, Outcome, Plan, StartStep, Work};
 use fail::fail_point;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::task::JoinHandle;
 
@@ -18,12 +20,12 @@ use crate::context::StepContext;
 use crate::core::Core;
 use crate::limits::{ABANDON_AFTER_MS, TERM_GRACE_MS};
 use crate::mailbox::{Enrolled, Mailbox};
-use crate::step::{AnyStep, BodyResult, panicked};
+use crate::step::panicked;
 
 /// What wakes an attempt.
 pub(crate) enum AttemptMsg {
     /// The body came to its end.
-    BodyEnded(BodyResult),
+    BodyEnded(Outcome),
     /// The attempt's time is up.
     TimedOut,
     /// The attempt is to stop.
@@ -90,7 +92,11 @@ pub(super) fn begin(
 ) -> Result<Running, Failure> {
     let step = core.steps.get(&start.uses).cloned().ok_or_else(|| unknown_kind(&start.uses))?;
     let context = StepContext::new(job, plan.clone(), &start, core.shared.clone());
-    let body = run(core.clone(), step, start.input, context.clone(), owner.clone());
+    let body = match start.work {
+        Work::Run => step.run(start.input, context.clone()),
+        Work::Probe => step.probe(start.input, context.clone()),
+    };
+    let body = run(core.clone(), body, context.clone(), owner.clone());
     let task = core.shared.runtime.spawn(body);
     let remains = Remains::new(core.clone(), context.clone(), task.abort_handle());
     core.nursery.add(context.clone(), owner.clone());
@@ -217,9 +223,8 @@ impl Actor for Attempt {
                 body.report(&myself);
                 return Ok(());
             }
-            AttemptMsg::BodyEnded(Ok(output)) => Outcome::Succeeded(output),
-            AttemptMsg::BodyEnded(Err(failure)) => Outcome::Failed(failure),
-            AttemptMsg::TimedOut => Outcome::Failed(timed_out(body.timeout)),
+            AttemptMsg::BodyEnded(outcome) => outcome,
+            AttemptMsg::TimedOut => Outcome::Lost(timed_out(body.timeout)),
             AttemptMsg::Stop(End::Stopped) => Outcome::Stopped,
             AttemptMsg::Stop(End::Released) => Outcome::Released,
         };
@@ -267,8 +272,7 @@ impl Body {
 /// in here fails the attempt; without word of it the job would wait for its deadline.
 async fn run(
     core: Arc<Core>,
-    step: Arc<dyn AnyStep>,
-    input: serde_json::Value,
+    body: BoxFuture<'static, Outcome>,
     context: StepContext,
     owner: Mailbox<JobMsg>,
 ) {
@@ -279,17 +283,16 @@ async fn run(
         if !context.0.may_begin() {
             return None; // It was stopped on its way here; its actor tells of the end.
         }
-        let result = step.run(input, context.clone()).await;
+        let outcome = body.await;
         fail_point!("actors.body.after");
-        Some(result)
+        Some(outcome)
     };
     let ended = AssertUnwindSafe(body).catch_unwind().await;
-    let Some(result) = ended.unwrap_or_else(|panic| Some(Err(panicked(panic.as_ref())))) else {
-        return;
-    };
+    let lost = |panic: Box<dyn Any + Send>| Some(Outcome::Lost(panicked(panic.as_ref())));
+    let Some(outcome) = ended.unwrap_or_else(lost) else { return };
     context.0.end();
     // The job's actor is gone only if the attempt was stopped.
-    let _ = owner.send(JobMsg::BodyEnded(context.0.token, result));
+    let _ = owner.send(JobMsg::BodyEnded(context.0.token, outcome));
 }
 
 /// Ends the body's future, its child processes and its blocking work, and removes its files. What

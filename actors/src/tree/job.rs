@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use callsheet_engine::definition::Effect;
 use callsheet_engine::{
-    Action, Ending, Failure, Input, JobId, JobState, Outcome, Phase, Timestamp, Token, decide,
-    fold, mutated,
+    Action, Ending, Failure, Input, ItemIndex, JobId, JobState, Outcome, Phase, Resolution,
+    StepIndex, Timestamp, Token, decide, fold, mutated,
 };
 use callsheet_storage::{Commit, JobHead, JobStatus, StoreError};
 use fail::fail_point;
@@ -25,15 +25,15 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::JobsMsg;
+use super::answer::{Answered, CancelAnswer, Reply};
 use super::attempt::{self, AttemptMsg, End, Running};
-use super::ledger::{Landed, Ledger, Reply, Turn};
+use super::ledger::{Landed, Ledger, Turn};
 use super::parking::{self, Flight};
 use crate::clock;
 use crate::core::Core;
-use crate::handle::JobView;
+use crate::handle::{HELD_UNTIL, JobView};
 use crate::limits::PASSIVATE_AFTER_MS;
 use crate::mailbox::{Enrolled, Mailbox};
-use crate::step::BodyResult;
 
 /// What wakes a job.
 pub(crate) enum JobMsg {
@@ -44,7 +44,7 @@ pub(crate) enum JobMsg {
     /// A record is durable, or will never be, or the task that wrote it died.
     Committed(Result<Result<(), StoreError>, Died>),
     /// The body of an attempt came to its end.
-    BodyEnded(Token, BodyResult),
+    BodyEnded(Token, Outcome),
     /// An attempt came to its end, and nothing of it is left.
     StepEnded(Token, Outcome),
     /// A body has run for so long that it needs an actor.
@@ -52,7 +52,10 @@ pub(crate) enum JobMsg {
     /// A wait may be over.
     TimerFired,
     /// Somebody wants the job to stop, and to be told when that is durable.
-    Cancel(Option<String>, oneshot::Sender<CancelReply>),
+    Cancel(Option<String>, oneshot::Sender<Answered<CancelAnswer>>),
+    /// Somebody has looked whether a deed in doubt was done, and is to be told when their word is
+    /// durable.
+    Resolve(StepIndex, ItemIndex, Resolution, oneshot::Sender<Answered<bool>>),
     /// The process is about to stop: let what runs end, start nothing.
     Drain,
     /// The process stops now: give every attempt back.
@@ -62,20 +65,6 @@ pub(crate) enum JobMsg {
 /// A task panicked; its message has been logged.
 #[derive(Debug)]
 pub(crate) struct Died;
-
-/// What is said to a wish to cancel: its answer, or that there is no room to record it.
-pub(crate) type CancelReply = Result<CancelAnswer, StoreError>;
-
-/// What became of a wish to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelAnswer {
-    /// It is recorded; the job's work is being stopped.
-    Accepted,
-    /// The job was being cancelled already.
-    AlreadyStopping,
-    /// The job had ended before, like this.
-    AlreadyEnded(JobStatus),
-}
 
 /// What an actor is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +143,7 @@ impl Actor for Job {
         {
             let failure = Failure::retryable("step.actor", format!("its actor died: {error}"));
             let mailbox = Mailbox { actor: myself, record: life.enrolled.record.clone() };
-            let _ = mailbox.send(JobMsg::StepEnded(*token, Outcome::Failed(failure)));
+            let _ = mailbox.send(JobMsg::StepEnded(*token, Outcome::Lost(failure)));
         }
         Ok(())
     }
@@ -178,6 +167,9 @@ impl Life {
             JobMsg::ComeOfAge(token) => self.grow(mailbox, token),
             JobMsg::TimerFired => self.turn(mailbox, Input::TimerFired, None),
             JobMsg::Cancel(reason, reply) => self.cancel(mailbox, reason, reply),
+            JobMsg::Resolve(step, item, resolution, reply) => {
+                self.resolve(mailbox, Input::Resolve { step, item, resolution }, reply);
+            }
             JobMsg::Drain => self.drain(mailbox),
             JobMsg::Release => {
                 self.drain(mailbox);
@@ -219,7 +211,7 @@ impl Life {
         &mut self,
         mailbox: &Mailbox<JobMsg>,
         reason: Option<String>,
-        reply: oneshot::Sender<CancelReply>,
+        reply: oneshot::Sender<Answered<CancelAnswer>>,
     ) {
         let Some(owned) = &self.owned else { return };
         if owned.is_parked() {
@@ -232,7 +224,25 @@ impl Life {
             Phase::Stopping(callsheet_engine::StopCause::Cancel) => CancelAnswer::AlreadyStopping,
             _ => CancelAnswer::Accepted,
         };
-        self.turn(mailbox, Input::Cancel { reason }, Some((reply, answer)));
+        let reply = Reply::Cancel(reply, answer);
+        self.turn(mailbox, Input::Cancel { reason }, Some(reply));
+    }
+
+    /// A person's word about a doubt; of one that is not held there is nothing to say.
+    fn resolve(
+        &mut self,
+        mailbox: &Mailbox<JobMsg>,
+        input: Input,
+        reply: oneshot::Sender<Answered<bool>>,
+    ) {
+        let Some(owned) = &self.owned else { return };
+        if owned.is_parked() {
+            drop(reply.send(Err(StoreError::Full)));
+            return;
+        }
+        let Input::Resolve { step, item, .. } = &input else { return };
+        let is_held = owned.state.held().any(|place| place == (*step, *item));
+        self.turn(mailbox, input, Some(Reply::Resolve(reply, is_held)));
     }
 
     /// The record under way waits for room. A cancel that waits with it is answered now; it is
@@ -240,9 +250,7 @@ impl Life {
     fn park(&mut self) {
         let Some(owned) = &mut self.owned else { return };
         owned.flight.iter_mut().for_each(|flight| flight.parked = true);
-        for (reply, _) in owned.ledger.take_replies() {
-            drop(reply.send(Err(StoreError::Full)));
-        }
+        owned.ledger.take_replies().into_iter().for_each(Reply::refuse);
     }
 
     fn drain(&mut self, mailbox: &Mailbox<JobMsg>) {
@@ -371,25 +379,21 @@ impl Life {
         match attempt.grown(&self.core, mailbox) {
             Ok(attempt) => drop(owned.attempts.insert(token, attempt)),
             Err(failure) => {
-                drop(mailbox.send(JobMsg::StepEnded(token, Outcome::Failed(failure))));
+                drop(mailbox.send(JobMsg::StepEnded(token, Outcome::Lost(failure))));
             }
         }
     }
 
-    fn body_ended(&mut self, mailbox: &Mailbox<JobMsg>, token: Token, result: BodyResult) {
+    fn body_ended(&mut self, mailbox: &Mailbox<JobMsg>, token: Token, outcome: Outcome) {
         let Some(owned) = &mut self.owned else { return };
         // One that is not known was stopped, and has told its end.
         let Some(attempt) = owned.attempts.get(&token) else { return };
         if attempt.is_bare() {
-            let outcome = match result {
-                Ok(output) => Outcome::Succeeded(output),
-                Err(failure) => Outcome::Failed(failure),
-            };
             return self.step_ended(mailbox, token, outcome);
         }
         self.grow(mailbox, token);
         if let Some(attempt) = self.owned.as_ref().and_then(|owned| owned.attempts.get(&token)) {
-            attempt.tell(AttemptMsg::BodyEnded(result));
+            attempt.tell(AttemptMsg::BodyEnded(outcome));
         }
     }
 
@@ -410,8 +414,11 @@ impl Life {
         }
         let counters = &self.core.counters;
         match outcome {
-            Outcome::Succeeded(_) => counters.attempts_succeeded.up(),
-            Outcome::Failed(_) => counters.attempts_failed.up(),
+            // A probe that has an answer has done its work, whatever the answer is.
+            Outcome::Succeeded(_) | Outcome::NotDone | Outcome::Unknown => {
+                counters.attempts_succeeded.up();
+            }
+            Outcome::Failed(_) | Outcome::Lost(_) => counters.attempts_failed.up(),
             Outcome::Stopped | Outcome::Released => {}
         }
     }
@@ -432,7 +439,7 @@ impl Life {
             _ => None,
         };
         if over || sleeps.is_some() {
-            if let Some(until) = sleeps {
+            if let Some(until) = sleeps.filter(|until| *until != HELD_UNTIL) {
                 self.core
                     .tell_jobs(JobsMsg::Sleep(self.id, until))
                     .map_err(|_| "the jobs supervisor is gone")?;
@@ -510,12 +517,13 @@ impl Core {
 /// The recorded status of a job in this state.
 fn status_of(state: &JobState, now: Timestamp) -> JobStatus {
     match &state.phase {
-        Phase::Running => match state.next_wake() {
-            Some(until) if state.only_waits() && until.since(now).0 > PASSIVATE_AFTER_MS => {
-                JobStatus::Sleeping { until }
-            }
-            _ => JobStatus::Running,
+        Phase::Running if state.only_waits() => match state.next_wake() {
+            Some(until) if until.since(now).0 > PASSIVATE_AFTER_MS => JobStatus::Sleeping { until },
+            Some(_) => JobStatus::Running,
+            // All that it waits for is a person.
+            None => JobStatus::Sleeping { until: HELD_UNTIL },
         },
+        Phase::Running => JobStatus::Running,
         Phase::Stopping(_) => JobStatus::Stopping,
         Phase::Ended { ending: Ending::Succeeded(_), .. } => JobStatus::Succeeded,
         Phase::Ended { ending: Ending::Failed(_), .. } => JobStatus::Failed,
@@ -525,10 +533,9 @@ fn status_of(state: &JobState, now: Timestamp) -> JobStatus {
 
 /// Answers those whose wish is durable.
 fn say(replies: Vec<Reply>) {
-    for (reply, answer) in replies {
+    for reply in replies {
         fail_point!("actors.answer.before");
-        // The asker may have gone away; the cancel stands all the same.
-        let _ = reply.send(Ok(answer));
+        reply.give();
         fail_point!("actors.answer.after");
     }
 }

@@ -6,16 +6,12 @@
 
 use std::collections::VecDeque;
 
-use callsheet_engine::{Action, Event};
+use callsheet_engine::{Action, Event, Verdict};
 use callsheet_storage::JobHead;
-use tokio::sync::oneshot;
 
-use super::job::{CancelAnswer, CancelReply};
+use super::answer::Reply;
 use crate::limits::{MAX_AHEAD_BYTES, RECORD_TARGET_BYTES};
 use crate::size::json_bytes;
-
-/// An answer that somebody waits for.
-pub(super) type Reply = (oneshot::Sender<CancelReply>, CancelAnswer);
 
 /// What one turn came to.
 #[derive(Default)]
@@ -137,6 +133,10 @@ fn weight(event: &Event) -> usize {
         | Event::ItemFailed { failure, .. }
         | Event::StepFailed { failure, .. }
         | Event::JobFailed { failure, .. } => failure.message.len() + BARE,
+        Event::StepInDoubt { failure: Some(failure), .. }
+        | Event::StepHeld { failure: Some(failure), .. }
+        | Event::ProbeFailed { failure, .. } => failure.message.len() + BARE,
+        Event::DoubtResolved { verdict: Verdict::Succeeded { output }, .. } => json_bytes(output),
         _ => 0,
     };
     BARE + data

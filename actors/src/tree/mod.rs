@@ -8,6 +8,7 @@
 //!          └─ attempt   one per running attempt: owns the body and its child processes
 //! ```
 
+mod answer;
 mod attempt;
 mod backlog;
 mod job;
@@ -18,7 +19,7 @@ mod parking;
 mod root;
 mod scheduler;
 
-pub use job::CancelAnswer;
+pub use answer::CancelAnswer;
 pub(crate) use job::JobMsg;
 pub(crate) use jobs::JobsMsg;
 pub(crate) use nursery::{Nursery, watch};

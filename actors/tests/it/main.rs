@@ -6,6 +6,7 @@ mod body;
 mod cancel;
 mod children;
 mod commands;
+mod doubt;
 mod events;
 mod faulty;
 mod full;

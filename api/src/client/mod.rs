@@ -18,7 +18,7 @@ pub use events::Update;
 use crate::limits::{CLIENT_CONNECT_SECONDS, CLIENT_READ_SECONDS, CLIENT_WAIT_SECONDS};
 use crate::wire::{
     Accepted, ActorList, CancelAnswer, CancelRequest, Job, JobPage, JobsQuery, Problem,
-    SubmitRequest, Validation, Workflow, WorkflowList,
+    ResolveRequest, Resolved, SubmitRequest, Validation, Workflow, WorkflowList,
 };
 use patience::Patience;
 
@@ -136,6 +136,20 @@ impl Client {
     ) -> Result<CancelAnswer, ClientError> {
         let request = CancelRequest { reason: reason.map(ToOwned::to_owned) };
         json(self.call(Method::POST, &["v1", "jobs", id, "cancel"])?.json(&request)).await
+    }
+
+    /// Says what became of a step that is held. That is on stable storage when this answers.
+    ///
+    /// # Errors
+    /// `job.unknown`, `step.unknown`, `step.not_held`, and as every call.
+    pub async fn resolve(
+        &self,
+        id: &str,
+        step: &str,
+        request: &ResolveRequest,
+    ) -> Result<Resolved, ClientError> {
+        let path = ["v1", "jobs", id, "steps", step, "resolve"];
+        json(self.call(Method::POST, &path)?.json(request)).await
     }
 
     /// A job's graph as a Mermaid flowchart.

@@ -10,8 +10,13 @@ use crate::limits::RETRY_AFTER_SECONDS;
 impl HttpError for EngineError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownWorkflow { .. } | Self::UnknownJob(_) => StatusCode::NOT_FOUND,
-            Self::Refused(_) | Self::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownWorkflow { .. } | Self::UnknownJob(_) | Self::UnknownStep { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Self::NotHeld { .. } => StatusCode::CONFLICT,
+            Self::Refused(_) | Self::KeyReused { .. } | Self::ResultInvalid(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::KeyInvalid(_) => StatusCode::BAD_REQUEST,
             Self::ShuttingDown | Self::Store(_) | Self::Dead(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
@@ -35,6 +40,9 @@ impl HttpError for EngineError {
             Self::Setup(_) => "the engine is not set up for this".to_owned(),
             Self::UnknownWorkflow { .. }
             | Self::UnknownJob(_)
+            | Self::UnknownStep { .. }
+            | Self::NotHeld { .. }
+            | Self::ResultInvalid(_)
             | Self::KeyReused { .. }
             | Self::KeyInvalid(_)
             | Self::ShuttingDown
@@ -85,6 +93,9 @@ mod tests {
         vec![
             EngineError::UnknownWorkflow { name: "x".into(), nearest: None },
             EngineError::UnknownJob(job),
+            EngineError::UnknownStep { step: "x".into(), nearest: None },
+            EngineError::NotHeld { step: "x".into(), why: "it runs".into() },
+            EngineError::ResultInvalid("it is too large".into()),
             EngineError::Refused(Problems(vec![problem.clone(), problem])),
             EngineError::KeyReused { job },
             EngineError::KeyInvalid("empty".into()),

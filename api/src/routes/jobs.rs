@@ -133,10 +133,10 @@ pub(crate) async fn list(
         });
     }
     let before = query.cursor.as_deref().map(cursor).transpose()?;
-    let status = query.status.map(|status| status.as_str().to_owned());
+    let status = query.status.map(|status| status.stored().to_owned());
     let page =
         state.engine.jobs(ListQuery { status, workflow: query.workflow, before, limit }).await?;
-    Ok(Json(page.into()))
+    Ok(Json(JobPage::from(page).only(query.status)))
 }
 
 /// Cancels a job
@@ -295,7 +295,7 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_reason(reason: Option<&str>) -> Result<(), Refusal> {
+pub(crate) fn check_reason(reason: Option<&str>) -> Result<(), Refusal> {
     match reason {
         Some(reason) if reason.len() > MAX_REASON_BYTES || has_hidden(reason) => {
             Err(Refusal::Field {

@@ -5,5 +5,6 @@ pub(crate) mod artifacts;
 pub(crate) mod backup;
 pub(crate) mod events;
 pub(crate) mod jobs;
+pub(crate) mod resolve;
 pub(crate) mod server;
 pub(crate) mod workflows;

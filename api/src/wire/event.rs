@@ -109,6 +109,79 @@ pub enum Event {
         /// `death` or `shutdown`.
         cause: String,
     },
+    /// An attempt that must not be made twice ended without an answer: nobody knows whether its
+    /// deed was done.
+    StepInDoubt {
+        /// When that was recorded.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the attempt.
+        attempt: u32,
+        /// `death`, `shutdown` or `no_answer`.
+        cause: String,
+        /// What was seen of its end, when its process lived on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
+    /// The step kind is asked whether the deed was done.
+    ProbeStarted {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the probe in this doubt, from 1.
+        probe: u32,
+    },
+    /// A probe failed and another will follow.
+    ProbeFailed {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Number of the probe.
+        probe: u32,
+        /// Why.
+        failure: Failure,
+        /// When the next probe is due.
+        retry_at: String,
+    },
+    /// The doubt waits for somebody: see `POST /v1/jobs/{id}/steps/{step}/resolve`.
+    StepHeld {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Why the last probe could not tell, when it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
+    /// A doubt is over. One that ends with a failure for good is `item_failed`, and one whose
+    /// probe knew the result is `step_succeeded`.
+    DoubtResolved {
+        /// When.
+        at: String,
+        /// The step.
+        step: String,
+        /// The item.
+        item: u32,
+        /// Who decided: `policy`, `probe` or `person`.
+        by: String,
+        /// When another attempt is due, if one follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<String>,
+        /// The result, if the deed was done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Value>,
+    },
     /// An item failed for good.
     ItemFailed {
         /// When.
@@ -183,6 +256,11 @@ impl Event {
             Self::StepSucceeded { .. } => "step_succeeded",
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::AttemptInterrupted { .. } => "attempt_interrupted",
+            Self::StepInDoubt { .. } => "step_in_doubt",
+            Self::ProbeStarted { .. } => "probe_started",
+            Self::ProbeFailed { .. } => "probe_failed",
+            Self::StepHeld { .. } => "step_held",
+            Self::DoubtResolved { .. } => "doubt_resolved",
             Self::ItemFailed { .. } => "item_failed",
             Self::StepFailed { .. } => "step_failed",
             Self::AttemptCancelled { .. } => "attempt_cancelled",
@@ -282,6 +360,11 @@ impl Translator {
                 let (step, item, attempt) = self.close(token);
                 Event::AttemptCancelled { at, step, item, attempt }
             }
+            E::StepInDoubt { .. }
+            | E::ProbeStarted { .. }
+            | E::ProbeFailed { .. }
+            | E::StepHeld { .. }
+            | E::DoubtResolved { .. } => self.doubt(event),
             E::ItemFailed { step, item, failure, .. } => {
                 let (step, item, failure) = (self.name(step), item.0, (&failure).into());
                 Event::ItemFailed { at, step, item, failure }
@@ -293,6 +376,42 @@ impl Translator {
             E::JobSucceeded { output, .. } => Event::JobSucceeded { at, output },
             E::JobFailed { failure, .. } => Event::JobFailed { at, failure: (&failure).into() },
             E::JobCancelled { .. } => Event::JobCancelled { at },
+        }
+    }
+
+    /// One event of a doubt's life; the caller has sorted out the others.
+    fn doubt(&mut self, event: engine::Event) -> Event {
+        use engine::Event as E;
+        let at = rfc3339(event.at());
+        match event {
+            E::StepInDoubt { token, cause, failure, .. } => {
+                let (step, item, attempt) = self.close(token);
+                let (cause, failure) =
+                    (word_of(cause).to_owned(), failure.as_ref().map(Into::into));
+                Event::StepInDoubt { at, step, item, attempt, cause, failure }
+            }
+            E::ProbeStarted { step, item, probe, token, .. } => {
+                self.open.insert(token, (step, item, probe));
+                Event::ProbeStarted { at, step: self.name(step), item: item.0, probe }
+            }
+            E::ProbeFailed { token, failure, retry_at, .. } => {
+                let (step, item, probe) = self.close(token);
+                let (failure, retry_at) = ((&failure).into(), rfc3339(retry_at));
+                Event::ProbeFailed { at, step, item, probe, failure, retry_at }
+            }
+            E::StepHeld { step, item, failure, .. } => {
+                let failure = failure.as_ref().map(Into::into);
+                Event::StepHeld { at, step: self.name(step), item: item.0, failure }
+            }
+            E::DoubtResolved { step, item, by, verdict, .. } => {
+                let (retry_at, output) = match verdict {
+                    engine::Verdict::Again { retry_at, .. } => (Some(rfc3339(retry_at)), None),
+                    engine::Verdict::Succeeded { output } => (None, Some(output)),
+                };
+                let (step, item, by) = (self.name(step), item.0, who(by).to_owned());
+                Event::DoubtResolved { at, step, item, by, retry_at, output }
+            }
+            other => unreachable!("{} says nothing of a doubt", other.kind()),
         }
     }
 
@@ -320,6 +439,15 @@ fn word_of(cause: engine::Interruption) -> &'static str {
     match cause {
         engine::Interruption::Death => "death",
         engine::Interruption::Shutdown => "shutdown",
+        engine::Interruption::NoAnswer => "no_answer",
+    }
+}
+
+fn who(by: engine::Resolver) -> &'static str {
+    match by {
+        engine::Resolver::Policy => "policy",
+        engine::Resolver::Probe => "probe",
+        engine::Resolver::Person => "person",
     }
 }
 
@@ -347,6 +475,7 @@ mod tests {
                 name: name.to_owned(),
                 description: String::new(),
                 effect: Effect::Pure,
+                probes: false,
                 input_schema: json!(true),
                 output_schema: json!(true),
             });

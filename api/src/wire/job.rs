@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use callsheet_actors::JobView;
+use callsheet_actors::{HELD_UNTIL, JobView};
 use callsheet_engine as engine;
 use callsheet_storage as storage;
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,8 @@ pub enum JobStatus {
     Running,
     /// Nothing can happen before a wait is over.
     Sleeping,
+    /// Nothing can happen before somebody decides about a step in doubt.
+    Held,
     /// It is being stopped.
     Stopping,
     /// It ended with an output.
@@ -149,12 +151,22 @@ impl JobStatus {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
+    /// The status that a store has for it: to a store, a held job sleeps for ever.
+    #[must_use]
+    pub fn stored(self) -> &'static str {
+        match self {
+            Self::Held => Self::Sleeping.as_str(),
+            other => other.as_str(),
+        }
+    }
+
     /// The status as one word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Sleeping => "sleeping",
+            Self::Held => "held",
             Self::Stopping => "stopping",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -183,6 +195,10 @@ pub struct Step {
     /// When a timer is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wakes_at: Option<String>,
+    /// The items that wait for somebody to say whether they were done, while it is at work; 0 for
+    /// a step without `for_each`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<u32>,
     /// How many of its items are done, while it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
@@ -212,6 +228,10 @@ pub enum StepStatus {
     Waiting,
     /// A timer that is not over yet.
     Sleeping,
+    /// Nobody knows whether its deed was done, and its kind is being asked.
+    InDoubt,
+    /// Nobody knows whether its deed was done, and it waits for somebody to say.
+    Held,
     /// It has its result.
     Succeeded,
     /// It did not have to run.
@@ -231,6 +251,8 @@ impl StepStatus {
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Sleeping => "sleeping",
+            Self::InDoubt => "in_doubt",
+            Self::Held => "held",
             Self::Succeeded => "succeeded",
             Self::Skipped => "skipped",
             Self::Failed => "failed",
@@ -274,6 +296,60 @@ pub struct CancelAnswer {
     pub status: JobStatus,
 }
 
+/// What somebody found out about a step that is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// What became of it.
+    #[serde(rename = "as")]
+    pub verdict: ResolveAs,
+    /// The item; may be left out while one item of the step is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// With `succeeded`: the result that the steps after it see; `null` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// With `failed`: why, in words of the caller's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a step in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResolveAs {
+    /// It was not done, or may be done twice: another attempt is made.
+    Retry,
+    /// It was not done and shall not be: a fallback takes over, or the step fails with
+    /// `step.in_doubt`.
+    Failed,
+    /// It was done.
+    Succeeded,
+}
+
+impl ResolveAs {
+    /// The verdict as one word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Failed => "failed",
+            Self::Succeeded => "succeeded",
+        }
+    }
+}
+
+/// The answer to a word about a held step: it is on stable storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Resolved {
+    /// The job.
+    pub id: String,
+    /// The step.
+    pub step: String,
+    /// Where the job stands now.
+    pub status: JobStatus,
+}
+
 /// What a cancel came to. All three are good answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -290,6 +366,7 @@ impl From<storage::JobStatus> for JobStatus {
     fn from(status: storage::JobStatus) -> Self {
         match status {
             storage::JobStatus::Running => Self::Running,
+            storage::JobStatus::Sleeping { until: HELD_UNTIL } => Self::Held,
             storage::JobStatus::Sleeping { .. } => Self::Sleeping,
             storage::JobStatus::Stopping => Self::Stopping,
             storage::JobStatus::Succeeded => Self::Succeeded,
@@ -302,7 +379,7 @@ impl From<storage::JobStatus> for JobStatus {
 impl From<storage::JobHead> for JobHead {
     fn from(head: storage::JobHead) -> Self {
         let wakes_at = match head.status {
-            storage::JobStatus::Sleeping { until } => Some(rfc3339(until)),
+            storage::JobStatus::Sleeping { until } if until != HELD_UNTIL => Some(rfc3339(until)),
             _ => None,
         };
         Self {
@@ -314,6 +391,15 @@ impl From<storage::JobHead> for JobHead {
             wakes_at,
             labels: head.labels,
         }
+    }
+}
+
+impl JobPage {
+    /// The page without the jobs of another status, which a store lists together.
+    #[must_use]
+    pub fn only(mut self, status: Option<JobStatus>) -> Self {
+        self.jobs.retain(|job| status.is_none_or(|status| job.status == status));
+        self
     }
 }
 
@@ -380,6 +466,7 @@ fn step_of((planned, state): (&engine::PlannedStep, &engine::StepState)) -> Step
         started_at: state.started_at.map(rfc3339),
         ended_at: state.ended_at.map(rfc3339),
         wakes_at: wakes_at(&state.status),
+        held: held(&state.status),
         items,
         failure,
     }
@@ -396,18 +483,32 @@ fn wakes_at(status: &engine::StepStatus) -> Option<String> {
     }
 }
 
-/// A step waits only when none of its items runs and one waits for its next attempt.
+/// A step at work stands where its busiest item does; one that waits for a person is told before
+/// those that wait by themselves.
 fn at_work(active: &engine::Active) -> StepStatus {
-    let mut waits = false;
-    for item in &active.items {
-        match item.status {
-            engine::ItemStatus::Running { .. } => return StepStatus::Running,
-            engine::ItemStatus::Sleeping { .. } => return StepStatus::Sleeping,
-            engine::ItemStatus::Waiting { .. } => waits = true,
-            _ => {}
-        }
-    }
-    if waits { StepStatus::Waiting } else { StepStatus::Running }
+    let of = |item: &engine::Item| match &item.status {
+        engine::ItemStatus::Running { .. } => Some((4, StepStatus::Running)),
+        engine::ItemStatus::Sleeping { .. } => Some((4, StepStatus::Sleeping)),
+        engine::ItemStatus::InDoubt(doubt) => Some(match doubt.stage {
+            engine::DoubtStage::Held => (2, StepStatus::Held),
+            _ => (3, StepStatus::InDoubt),
+        }),
+        engine::ItemStatus::Waiting { .. } => Some((1, StepStatus::Waiting)),
+        _ => None,
+    };
+    let busiest = active.items.iter().filter_map(of).max_by_key(|(rank, _)| *rank);
+    busiest.map_or(StepStatus::Running, |(_, status)| status)
+}
+
+/// The items that wait for a person.
+fn held(status: &engine::StepStatus) -> Vec<u32> {
+    let engine::StepStatus::Active(active) = status else { return Vec::new() };
+    let is_held = |item: &engine::Item| match &item.status {
+        engine::ItemStatus::InDoubt(doubt) => doubt.stage == engine::DoubtStage::Held,
+        _ => false,
+    };
+    let items = (0u32..).zip(&active.items);
+    items.filter(|(_, item)| is_held(item)).map(|(n, _)| n).collect()
 }
 
 impl From<&engine::Failure> for Failure {
@@ -445,16 +546,17 @@ mod tests {
         for status in [
             storage::JobStatus::Running,
             storage::JobStatus::Sleeping { until: Timestamp(5_000) },
+            storage::JobStatus::Sleeping { until: HELD_UNTIL },
             storage::JobStatus::Stopping,
             storage::JobStatus::Succeeded,
             storage::JobStatus::Failed,
             storage::JobStatus::Cancelled,
         ] {
             let wire = JobHead::from(head(status));
-            assert_eq!(wire.status.as_str(), status.as_str());
+            assert_eq!(wire.status.stored(), status.as_str());
             assert_eq!(wire.status.has_ended(), status.has_ended());
-            assert_eq!(serde_json::to_value(wire.status).unwrap(), status.as_str());
-            assert_eq!(wire.wakes_at.is_some(), status.as_str() == "sleeping");
+            assert_eq!(serde_json::to_value(wire.status).unwrap(), wire.status.as_str());
+            assert_eq!(wire.wakes_at.is_some(), wire.status == JobStatus::Sleeping);
         }
     }
 

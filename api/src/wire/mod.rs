@@ -15,7 +15,7 @@ pub use actor::{Actor, ActorList};
 pub use event::{Event, Progress};
 pub use job::{
     Accepted, CancelAnswer, CancelOutcome, CancelRequest, Failure, Items, Job, JobHead, JobPage,
-    JobStatus, JobsQuery, Step, StepStatus, SubmitRequest,
+    JobStatus, JobsQuery, ResolveAs, ResolveRequest, Resolved, Step, StepStatus, SubmitRequest,
 };
 pub use problem::{DefinitionProblem, Problem, Validation};
 pub use workflow::{Workflow, WorkflowList, WorkflowStep, WorkflowSummary};

@@ -25,6 +25,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("head", "/v1/artifacts/{digest}"),
     ("post", "/v1/jobs"),
     ("post", "/v1/jobs/{id}/cancel"),
+    ("post", "/v1/jobs/{id}/steps/{step}/resolve"),
     ("post", "/v1/workflows/validate"),
 ];
 

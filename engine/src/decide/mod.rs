@@ -6,6 +6,7 @@
 //! the commit is refused the caller throws the state away and folds the journal again.
 
 mod cancel;
+mod doubt;
 mod quarantine;
 mod resume;
 mod retry;
@@ -39,6 +40,15 @@ pub enum Input {
         /// Its end.
         outcome: Outcome,
     },
+    /// Somebody has looked whether a deed in doubt was done.
+    Resolve {
+        /// Which step.
+        step: StepIndex,
+        /// Which item.
+        item: ItemIndex,
+        /// What they say.
+        resolution: Resolution,
+    },
     /// Somebody wants the job to stop.
     Cancel {
         /// Why, in their words.
@@ -58,12 +68,29 @@ pub enum Input {
 pub enum Outcome {
     /// The body returned this.
     Succeeded(Value),
-    /// The body failed, panicked or ran out of time.
+    /// The body failed, and said so.
     Failed(Failure),
+    /// The body said nothing: it panicked, ran out of time, or its actor died.
+    Lost(Failure),
+    /// Of a probe only: the deed was not done.
+    NotDone,
+    /// Of a probe only: it cannot be told whether the deed was done.
+    Unknown,
     /// The body was stopped because the decision said so.
     Stopped,
     /// The body was given back by an orderly shutdown.
     Released,
+}
+
+/// What a person says about a deed in doubt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resolution {
+    /// It was not done, or may be done twice: make another attempt.
+    Retry,
+    /// It was done, and this is its result.
+    Succeeded(Value),
+    /// It shall count as failed, for this reason.
+    Failed(String),
 }
 
 /// What to commit, and what to do once it is committed.
@@ -84,6 +111,15 @@ pub enum Action {
     StopStep(Token),
 }
 
+/// What an attempt is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// The deed.
+    Run,
+    /// To find out whether the deed was done by an attempt that gave no answer.
+    Probe,
+}
+
 /// All that a body needs to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartStep {
@@ -93,7 +129,9 @@ pub struct StartStep {
     pub step: StepIndex,
     /// Which item.
     pub item: ItemIndex,
-    /// Number of the attempt, from 1.
+    /// Whether to do the deed or to ask whether it was done.
+    pub work: Work,
+    /// Number of the attempt, or of the probe, from 1.
     pub attempt: u32,
     /// The step kind.
     pub uses: String,
@@ -113,6 +151,9 @@ pub fn decide(state: &mut JobState, input: Input, now: Timestamp) -> Decision {
         Input::Resume => resume::resume(&mut turn),
         Input::TimerFired => timer_fired::timer_fired(&mut turn),
         Input::StepEnded { token, outcome } => step_ended::step_ended(&mut turn, token, outcome),
+        Input::Resolve { step, item, resolution } => {
+            doubt::resolve(&mut turn, (step, item), resolution);
+        }
         Input::Cancel { reason } => cancel::cancel(&mut turn, reason),
         Input::Drain => turn.state.draining = true,
         Input::Quarantine { failure } => quarantine::quarantine(&mut turn, failure),

@@ -1,14 +1,15 @@
 //! An attempt came to its end: its result is recorded, or it is made again, or its step fails; and
 //! the graph moves on in the same record.
 
-use super::Outcome;
 use super::retry::backoff;
 use super::turn::Turn;
+use super::{Outcome, doubt};
 use crate::event::{Event, Interruption};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
 use crate::mutations::mutated;
-use crate::state::Phase;
+use crate::state::{ItemStatus, Phase};
+use crate::time::Timestamp;
 
 pub(super) fn step_ended(turn: &mut Turn<'_>, token: Token, outcome: Outcome) {
     let token = match turn.state.open_attempt(token) {
@@ -23,34 +24,61 @@ pub(super) fn step_ended(turn: &mut Turn<'_>, token: Token, outcome: Outcome) {
         turn.record(Event::AttemptCancelled { token, at });
         return turn.finish();
     }
+    if turn.state.item(step, item).is_some_and(|it| matches!(it.status, ItemStatus::InDoubt(_))) {
+        return doubt::probe_ended(turn, token, (step, item), outcome);
+    }
+    let in_doubt = doubt::policy(turn, (step, item)).is_some();
     match outcome {
         Outcome::Succeeded(output) => turn.record(Event::StepSucceeded { token, output, at }),
-        Outcome::Failed(failure) => failed(turn, token, (step, item), failure),
+        Outcome::Lost(failure) if in_doubt => {
+            doubt::begin(turn, token, Interruption::NoAnswer, Some(failure));
+        }
+        Outcome::Failed(failure) | Outcome::Lost(failure) => {
+            failed(turn, token, (step, item), failure);
+        }
+        Outcome::NotDone | Outcome::Unknown => {
+            let message = "the body answered as only a probe may";
+            failed(turn, token, (step, item), Failure::fatal("step.output", message));
+        }
         Outcome::Stopped | Outcome::Released => {
-            // Given back by a shutdown: it is made again by the next owner, not by this one.
+            // Given back by a shutdown: the next owner goes on with it, not this one.
             let cause = Interruption::Shutdown;
-            return turn.record(Event::AttemptInterrupted { token, cause, at });
+            return match in_doubt {
+                true => doubt::begin(turn, token, cause, None),
+                false => turn.record(Event::AttemptInterrupted { token, cause, at }),
+            };
         }
     }
     turn.advance();
 }
 
 fn failed(turn: &mut Turn<'_>, token: Token, place: (StepIndex, ItemIndex), failure: Failure) {
-    let (step, item) = place;
-    let at = turn.now;
-    let plan = turn.state.plan.clone();
-    let planned = plan.step(step);
-    let record = turn.state.item(step, item).expect("an open attempt has its item");
+    let ((step, item), at) = (place, turn.now);
+    turn.record(match what_follows(turn, place, &failure) {
+        Some((retry_at, candidate)) => {
+            Event::AttemptFailed { token, failure, retry_at, candidate, at }
+        }
+        None => Event::ItemFailed { step, item, failure, at },
+    });
+}
+
+/// When and by which candidate an attempt follows one that failed; none when the item has failed
+/// for good.
+pub(super) fn what_follows(
+    turn: &Turn<'_>,
+    (step, item): (StepIndex, ItemIndex),
+    failure: &Failure,
+) -> Option<(Timestamp, u32)> {
+    let planned = turn.state.plan.step(step);
+    let record = turn.state.item(step, item).expect("an attempt has its item");
     let (tries, candidate) = (record.tries, record.candidate);
     if failure.retryable && tries < planned.retry.max_attempts {
-        let retry_at = at + backoff(&planned.retry, tries, turn.state.id, step, item);
-        turn.record(Event::AttemptFailed { token, failure, retry_at, candidate, at });
-    } else if (candidate as usize) + 1 < planned.candidates.len() {
-        let candidate = candidate + 1;
-        turn.record(Event::AttemptFailed { token, failure, retry_at: at, candidate, at });
-    } else {
-        turn.record(Event::ItemFailed { step, item, failure, at });
+        // One whose process died has not counted as a try.
+        let wait = backoff(&planned.retry, tries.max(1), turn.state.id, step, item);
+        return Some((turn.now + wait, candidate));
     }
+    let more = (candidate as usize) + 1 < planned.candidates.len();
+    more.then_some((turn.now, candidate + 1))
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Action, Decision, StartStep};
+use super::{Action, Decision, StartStep, Work, doubt};
 use crate::event::{Event, Interruption};
-use crate::expression::{JobFacts, Scope, Template};
+use crate::expression::{ExpressionError, JobFacts, Scope, Template};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
 use crate::limits::MAX_FAN_OUT_ITEMS;
-use crate::state::{JobState, Phase, StepStatus, StopCause};
+use crate::state::{Item, ItemStatus, JobState, Phase, StepStatus, StopCause};
 use crate::time::Timestamp;
 use crate::timer::Timer;
 
@@ -55,14 +55,22 @@ impl<'s> Turn<'s> {
         let running = self.state.phase == Phase::Running;
         let dead: Vec<_> = self.state.open.iter().map(|(token, place)| (*token, *place)).collect();
         let at = self.now;
-        for (token, _) in &dead {
+        for (token, place) in &dead {
             let (token, cause) = (*token, Interruption::Death);
-            self.record(match running {
-                true => Event::AttemptInterrupted { token, cause, at },
-                false => Event::AttemptCancelled { token, at },
+            let made_once = self.runs(*place) && doubt::policy(self, *place).is_some();
+            self.record(match (running, made_once) {
+                (false, _) => Event::AttemptCancelled { token, at },
+                (true, true) => Event::StepInDoubt { token, cause, failure: None, at },
+                (true, false) => Event::AttemptInterrupted { token, cause, at },
             });
         }
         dead.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Whether the open attempt there does a deed, and not only asks about one.
+    fn runs(&self, (step, item): (StepIndex, ItemIndex)) -> bool {
+        let item = self.state.item(step, item);
+        item.is_some_and(|item| matches!(item.status, ItemStatus::Running { .. }))
     }
 
     /// Takes back what was to start in the very turn in which a step failed for good: no body
@@ -83,10 +91,17 @@ impl<'s> Turn<'s> {
         if let Some((due, step, item)) = self.state.waits.first().copied()
             && due <= self.now
         {
-            match self.state.plan.step(step).timer {
-                Some(_) => self.record(Event::SleepEnded { step, at: self.now }),
-                None => self.start_item(step, item),
+            match self.state.item(step, item).map(|item| &item.status) {
+                Some(ItemStatus::Sleeping { .. }) => {
+                    self.record(Event::SleepEnded { step, at: self.now });
+                }
+                Some(ItemStatus::InDoubt(_)) => self.start_probe(step, item),
+                _ => self.start_item(step, item),
             }
+            return true;
+        }
+        if let Some(place) = self.state.doubts.first().copied() {
+            doubt::look_at(self, place);
             return true;
         }
         if let Some((step, item)) = self.next_queued() {
@@ -162,16 +177,9 @@ impl<'s> Turn<'s> {
 
     /// Records the start of an item's next attempt, or its failure when its input cannot be made.
     fn start_item(&mut self, step: StepIndex, item: ItemIndex) {
-        let plan = self.state.plan.clone();
-        let value = match &self.state.steps[step.at()].status {
-            StepStatus::Active(active) => active.value(item),
-            _ => None,
-        };
         let record = self.state.item(step, item);
         let (attempts, candidate) = record.map_or((0, 0), |it| (it.attempts, it.candidate));
-        let chosen = &plan.step(step).candidates[candidate as usize];
-        let rendered = chosen.with.render(&self.scope(value.map(|value| (value, item))));
-        let input = match rendered {
+        let input = match self.input_of(step, item, candidate) {
             Ok(input) => input,
             Err(error) if self.state.ready.contains(&step) => {
                 return self.fail_step(step, error.into());
@@ -183,15 +191,56 @@ impl<'s> Turn<'s> {
         };
         let (token, attempt) = (Token(self.state.next_token), attempts + 1);
         self.record(Event::StepStarted { step, item, attempt, token, candidate, at: self.now });
-        self.decision.actions.push(Action::StartStep(StartStep {
-            token,
-            step,
-            item,
-            attempt,
-            uses: chosen.uses.clone(),
-            input,
-            timeout: plan.step(step).timeout,
-        }));
+        self.begin(Work::Run, (step, item), attempt, (token, candidate), input);
+    }
+
+    /// Records the start of a probe. Its input is that of the attempt, made again from the same
+    /// outputs.
+    pub(super) fn start_probe(&mut self, step: StepIndex, item: ItemIndex) {
+        let record = self.state.item(step, item);
+        let Some(Item { candidate, status: ItemStatus::InDoubt(doubt), .. }) = record else {
+            unreachable!("a probe asks about an item in doubt");
+        };
+        let (candidate, probe) = (*candidate, doubt.probes + 1);
+        match self.input_of(step, item, candidate) {
+            Ok(input) => {
+                let (token, at) = (Token(self.state.next_token), self.now);
+                self.record(Event::ProbeStarted { step, item, probe, token, at });
+                self.begin(Work::Probe, (step, item), probe, (token, candidate), input);
+            }
+            Err(error) => doubt::hold(self, (step, item), Some(error.into())),
+        }
+    }
+
+    /// The input of an item's attempt.
+    fn input_of(
+        &self,
+        step: StepIndex,
+        item: ItemIndex,
+        candidate: u32,
+    ) -> Result<Value, ExpressionError> {
+        let value = match &self.state.steps[step.at()].status {
+            StepStatus::Active(active) => active.value(item),
+            _ => None,
+        };
+        let chosen = &self.state.plan.step(step).candidates[candidate as usize];
+        chosen.with.render(&self.scope(value.map(|value| (value, item))))
+    }
+
+    /// The deed that goes with the recorded start of an attempt or a probe.
+    fn begin(
+        &mut self,
+        work: Work,
+        (step, item): (StepIndex, ItemIndex),
+        attempt: u32,
+        (token, candidate): (Token, u32),
+        input: Value,
+    ) {
+        let planned = self.state.plan.step(step);
+        let uses = planned.candidates[candidate as usize].uses.clone();
+        let timeout = planned.timeout;
+        let start = StartStep { token, step, item, work, attempt, uses, input, timeout };
+        self.decision.actions.push(Action::StartStep(start));
     }
 
     /// Ends the job when nothing of it is left to run or to stop.

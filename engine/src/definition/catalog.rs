@@ -13,6 +13,9 @@ pub enum Effect {
     Pure,
     /// An outside effect whose receiver honours the idempotency key: a repeat is harmless.
     Idempotent,
+    /// An outside effect that must not be repeated: an attempt without an answer is in doubt, and
+    /// the step's `in_doubt` says what to do.
+    Once,
 }
 
 /// One step kind, as definitions see it.
@@ -24,6 +27,9 @@ pub struct KindInfo {
     pub description: String,
     /// What a repeat of it means.
     pub effect: Effect,
+    /// Whether it can be asked if a deed in doubt was done.
+    #[serde(default)]
+    pub probes: bool,
     /// JSON Schema of `with`.
     pub input_schema: Value,
     /// JSON Schema of the output.

@@ -204,7 +204,8 @@ fn candidates(
     needs: &mut BTreeSet<StepIndex>,
 ) -> Vec<Candidate> {
     let own = compiler.template(&input_of(&step.with), path.key("with"), inside, needs);
-    let mut candidates = vec![Candidate { uses: step.uses.clone(), with: own }];
+    let (uses, in_doubt) = (step.uses.clone(), step.in_doubt);
+    let mut candidates = vec![Candidate { uses, with: own, in_doubt }];
     let below = path.key("fallback");
     for (n, fallback) in step.fallback.iter().enumerate() {
         let (path, inherited) = (below.at(n), path.key("with"));
@@ -213,7 +214,8 @@ fn candidates(
             None => (&step.with, inherited),
         };
         let with = compiler.template(&input_of(with), path, inside, needs);
-        candidates.push(Candidate { uses: fallback.uses.clone(), with });
+        let (uses, in_doubt) = (fallback.uses.clone(), fallback.in_doubt);
+        candidates.push(Candidate { uses, with, in_doubt });
     }
     candidates
 }

@@ -77,6 +77,7 @@ mod tests {
             name: "k".to_owned(),
             description: String::new(),
             effect: Effect::Pure,
+            probes: false,
             input_schema: schema.clone(),
             output_schema: schema,
         });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::finding::Findings;
 use super::place::{OwnedTurn, Path, Place};
 use super::schema::{Misfit, MisfitKind, Schema};
-use super::{Catalog, Step};
+use super::{Catalog, InDoubt, Step, doubt};
 use crate::expression::is_template;
 
 /// The kinds at hand, their schemas compiled at first use.
@@ -29,14 +29,16 @@ impl<'c> Kinds<'c> {
             return; // What it has of a kind is reported as out of place.
         }
         let with = path.key("with").to_place();
-        for misfit in self.check_use(&step.uses, &step.with, path, findings) {
+        let own = (step.uses.as_str(), &step.with, step.in_doubt);
+        for misfit in self.check_use(own, path, findings) {
             report(misfit, &with, findings);
         }
         let below = path.key("fallback");
         for (n, fallback) in step.fallback.iter().enumerate() {
             let path = below.at(n);
             let given = fallback.with.as_ref().unwrap_or(&step.with);
-            let misfits = self.check_use(&fallback.uses, given, &path, findings);
+            let other = (fallback.uses.as_str(), given, fallback.in_doubt);
+            let misfits = self.check_use(other, &path, findings);
             if fallback.with.is_some() {
                 let with = path.key("with").to_place();
                 misfits.into_iter().for_each(|misfit| report(misfit, &with, findings));
@@ -56,8 +58,7 @@ impl<'c> Kinds<'c> {
     /// Checks one use of a kind; answers with what is wrong with its input.
     fn check_use(
         &mut self,
-        uses: &str,
-        with: &Value,
+        (uses, with, in_doubt): (&str, &Value, Option<InDoubt>),
         path: &Path<'_>,
         findings: &mut Findings,
     ) -> Vec<Misfit> {
@@ -73,6 +74,7 @@ impl<'c> Kinds<'c> {
             findings.add("definition.unknown_kind", path.key("uses"), message, hint);
             return Vec::new();
         };
+        doubt::check(kind, in_doubt, path, findings);
         let schema = self
             .schemas
             .entry(&kind.name)
@@ -251,6 +253,7 @@ mod tests {
             name: "k".to_owned(),
             description: String::new(),
             effect: Effect::Pure,
+            probes: false,
             input_schema: json!({ "properties": { "list": { "items": { "type": "integer" } } } }),
             output_schema: json!({}),
         });

@@ -7,6 +7,7 @@ mod bounds;
 mod catalog;
 mod compile;
 mod cycles;
+mod doubt;
 mod finding;
 mod kinds;
 mod node;
@@ -104,6 +105,10 @@ pub struct Step {
     /// What a final failure of this step means for the job.
     #[serde(default)]
     pub on_error: OnError,
+    /// What to do when nobody knows whether the step's own kind has done its deed. Has to be there
+    /// for kinds whose effect is `once`, and only for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<InDoubt>,
 }
 
 impl Workflow {
@@ -133,6 +138,7 @@ impl Step {
             timeout: default_timeout(),
             fallback: Vec::new(),
             on_error: OnError::default(),
+            in_doubt: None,
         }
     }
 
@@ -174,6 +180,9 @@ pub struct Fallback {
     /// Its input; absent: that of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<Value>,
+    /// What to do when nobody knows whether this kind has done its deed: see [`Step::in_doubt`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<InDoubt>,
 }
 
 /// Exponential back-off: the wait before attempt n+1 is `initial × factor^(n-1)`, at most `max`,
@@ -214,6 +223,21 @@ pub enum OnError {
     Fail,
     /// The step's output is `none` and the steps after it run.
     Continue,
+}
+
+/// What to do about an attempt of which nobody knows whether its deed was done: its process died
+/// or was shut down, its body panicked or ran out of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InDoubt {
+    /// Make another attempt: the deed may be done twice.
+    Retry,
+    /// Ask the step kind, which asks the outside by the idempotency key.
+    Probe,
+    /// The step fails with `step.in_doubt`: the deed may have been done.
+    Fail,
+    /// Wait until a person has looked.
+    Hold,
 }
 
 fn default_concurrency() -> u32 {

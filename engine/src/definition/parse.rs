@@ -6,7 +6,7 @@ use super::finding::Findings;
 use super::node::{Kind, Node};
 use super::place::Path;
 use super::reader::{Fields, shown};
-use super::{Condition, Fallback, OnError, Problems, Retry, Step, Workflow, timer, yaml};
+use super::{Condition, Fallback, InDoubt, OnError, Problems, Retry, Step, Workflow, timer, yaml};
 use super::{default_concurrency, default_timeout};
 use crate::limits::MAX_STEPS_COUNT;
 
@@ -87,7 +87,7 @@ fn steps(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<Step> {
 
 /// Reads one step.
 fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 14] = [
         "id",
         "uses",
         "sleep",
@@ -101,6 +101,7 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
         "timeout",
         "fallback",
         "on_error",
+        "in_doubt",
     ];
     let mut step = Step::new("", "");
     let Some(mut fields) = Fields::open(node, path, &KNOWN, findings) else { return step };
@@ -127,6 +128,7 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
     }
     let words = [("fail", OnError::Fail), ("continue", OnError::Continue)];
     step.on_error = fields.one_of("on_error", &words).unwrap_or_default();
+    step.in_doubt = in_doubt(&mut fields);
     step
 }
 
@@ -207,12 +209,26 @@ fn retry(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Retry {
 
 /// Reads one alternative.
 fn fallback(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Fallback {
-    let fields = Fields::open(node, path, &["uses", "with"], findings);
-    let Some(mut fields) = fields else { return Fallback { uses: String::new(), with: None } };
+    let fields = Fields::open(node, path, &["uses", "with", "in_doubt"], findings);
+    let Some(mut fields) = fields else {
+        return Fallback { uses: String::new(), with: None, in_doubt: None };
+    };
     Fallback {
         uses: fields.required_text("uses", "name a step kind, such as `uses: media.fetch`"),
         with: fields.json("with"),
+        in_doubt: in_doubt(&mut fields),
     }
+}
+
+/// What to do about an attempt without an answer.
+fn in_doubt(fields: &mut Fields<'_, '_>) -> Option<InDoubt> {
+    let words = [
+        ("retry", InDoubt::Retry),
+        ("probe", InDoubt::Probe),
+        ("fail", InDoubt::Fail),
+        ("hold", InDoubt::Hold),
+    ];
+    fields.one_of("in_doubt", &words)
 }
 
 #[cfg(test)]
@@ -242,8 +258,9 @@ steps:
     concurrency: 3
     retry: { max_attempts: 5, initial: 2s, factor: 1.5, max: 1m30s, jitter: 0 }
     timeout: 10m
-    fallback: [{ uses: k.two }, { uses: k.three, with: { z: 1 } }]
+    fallback: [{ uses: k.two, in_doubt: hold }, { uses: k.three, with: { z: 1 } }]
     on_error: continue
+    in_doubt: probe
   - { id: b, uses: k, needs: [], if: false }
 output: '{{ steps.a }}'
 ",
@@ -259,10 +276,11 @@ output: '{{ steps.a }}'
         a.retry = Retry { max_attempts: 5, initial, factor: 1.5, max, jitter: 0.0 };
         a.timeout = Millis(600_000);
         a.fallback = vec![
-            Fallback { uses: "k.two".to_owned(), with: None },
-            Fallback { uses: "k.three".to_owned(), with: Some(json!({ "z": 1 })) },
+            Fallback { uses: "k.two".to_owned(), with: None, in_doubt: Some(InDoubt::Hold) },
+            Fallback { uses: "k.three".to_owned(), with: Some(json!({ "z": 1 })), in_doubt: None },
         ];
         a.on_error = OnError::Continue;
+        a.in_doubt = Some(InDoubt::Probe);
         let mut b = Step::new("b", "k");
         b.condition = Some(Condition::Constant(false));
         let expected = Workflow {
@@ -332,6 +350,11 @@ output: '{{ steps.a }}'
         ),
         ("on_error: explode", "is not a value of `on_error` (write one of `fail` and `continue`)"),
         ("on_error: true", "`on_error` is `true`, not a string"),
+        (
+            "in_doubt: holt",
+            "4:15 definition.unknown_value: `holt` is not a value of `in_doubt` (did you mean \
+                 `hold`?)",
+        ),
     ];
 
     #[test]

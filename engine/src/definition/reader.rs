@@ -197,9 +197,9 @@ pub(super) fn list(names: &[&str]) -> String {
 
 /// Words of the design that this version does not know yet.
 #[rustfmt::skip]
-const PLANNED: [&str; 13] = [
+const PLANNED: [&str; 12] = [
     "workflow", "signal", "switch", "repeat", "heartbeat", "queue", "priority",
-    "slots", "cache", "undo", "in_doubt", "version", "schedule",
+    "slots", "cache", "undo", "version", "schedule",
 ];
 
 /// Words of other systems and what they are called here.

@@ -6,7 +6,7 @@ use super::{Catalog, Effect, KindInfo, Problems};
 use crate::Plan;
 
 /// `k` takes and gives anything, `strict` says exactly what, `open` says some of it, and `broken`
-/// has a schema that is none.
+/// has a schema that is none. `once` and `asked` must not be done twice, `asked` has a probe.
 pub(super) fn catalog() -> Catalog {
     let strict = json!({
         "type": "object", "required": ["source"], "additionalProperties": false,
@@ -26,13 +26,15 @@ pub(super) fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
     for (name, input_schema, output_schema) in [
         ("k", json!({}), json!({})),
+        ("once", json!({}), json!({})),
+        ("asked", json!({}), json!({})),
         ("strict", strict, output),
         ("open", json!({ "type": "object" }), json!({ "properties": { "file": {} } })),
         ("broken", json!({ "type": "objekt" }), json!({})),
     ] {
-        let (name, description) = (name.to_owned(), String::new());
-        let effect = Effect::Pure;
-        catalog.insert(KindInfo { name, description, effect, input_schema, output_schema });
+        let effect = if ["once", "asked"].contains(&name) { Effect::Once } else { Effect::Pure };
+        let (name, description, probes) = (name.to_owned(), String::new(), name == "asked");
+        catalog.insert(KindInfo { name, description, effect, probes, input_schema, output_schema });
     }
     catalog
 }

@@ -25,10 +25,7 @@ impl JobState {
     pub(super) fn start(&mut self, step: StepIndex, item: ItemIndex, start: &Start) -> Folded {
         const EVENT: &str = "StepStarted";
         self.must_run(EVENT)?;
-        if start.token.0 != self.next_token {
-            let why = format!("fence {} is not the next, {}", start.token.0, self.next_token);
-            return illegal(EVENT, why);
-        }
+        self.must_be_next(EVENT, start.token)?;
         if self.ready.contains(&step) {
             if self.plan.step(step).for_each.is_some() {
                 return illegal(EVENT, "the step was not expanded");
@@ -64,15 +61,8 @@ impl JobState {
         const EVENT: &str = "AttemptFailed";
         let (step, item) = self.close_running(EVENT, token)?;
         let candidates = self.plan.step(step).candidates.len();
-        let slot = self.item_mut(EVENT, step, item)?;
-        if candidate != slot.candidate {
-            if candidate != slot.candidate + 1 || candidate as usize >= candidates {
-                let why = format!("candidate {candidate} follows {}", slot.candidate);
-                return illegal(EVENT, why);
-            }
-            slot.candidate = candidate;
-            slot.tries = 0;
-        }
+        let slot = self.attempted(EVENT, (step, item))?;
+        slot.pass_on(EVENT, candidate, candidates)?;
         slot.deaths = 0;
         slot.status = ItemStatus::Waiting { due };
         self.waits.insert((due, step, item));
@@ -83,7 +73,13 @@ impl JobState {
     pub(super) fn interrupt(&mut self, token: Token, cause: Interruption) -> Folded {
         const EVENT: &str = "AttemptInterrupted";
         let (step, item) = self.close_running(EVENT, token)?;
+        if cause == Interruption::NoAnswer {
+            return illegal(EVENT, "an attempt without an answer has failed or is in doubt");
+        }
         let slot = self.item_mut(EVENT, step, item)?;
+        if matches!(slot.status, ItemStatus::InDoubt(_)) {
+            return self.interrupt_probe((step, item), cause);
+        }
         slot.tries = slot.tries.saturating_sub(1);
         if cause == Interruption::Death {
             slot.deaths += 1;
@@ -109,6 +105,7 @@ impl JobState {
             ItemStatus::Waiting { due } => {
                 self.waits.remove(&(due, step, item));
             }
+            ItemStatus::InDoubt(doubt) => self.forget_stage((step, item), &doubt.stage),
             _ => {}
         }
         if self.plan.step(step).on_error == OnError::Fail {
@@ -134,6 +131,28 @@ impl JobState {
         Ok(())
     }
 
+    /// Refuses a fence that is not the next one.
+    pub(super) fn must_be_next(&self, event: &'static str, token: Token) -> Folded {
+        if token.0 == self.next_token {
+            return Ok(());
+        }
+        let why = format!("fence {} is not the next, {}", token.0, self.next_token);
+        illegal(event, why)
+    }
+
+    /// The item whose open attempt, not a probe, was just closed.
+    pub(super) fn attempted(
+        &mut self,
+        event: &'static str,
+        (step, item): (StepIndex, ItemIndex),
+    ) -> Result<&mut Item, IllegalEvent> {
+        let slot = self.item_mut(event, step, item)?;
+        match slot.status {
+            ItemStatus::Running { .. } => Ok(slot),
+            _ => illegal(event, "the fence is that of a probe"),
+        }
+    }
+
     /// Takes an attempt off the list of open ones.
     fn close(
         &mut self,
@@ -147,7 +166,7 @@ impl JobState {
     }
 
     /// The same, for what may only happen while the job is not being stopped.
-    fn close_running(
+    pub(super) fn close_running(
         &mut self,
         event: &'static str,
         token: Token,
@@ -222,7 +241,9 @@ impl Active {
         let slot = self.item_mut(EVENT, item)?;
         let queued = match slot.status {
             ItemStatus::Queued if item.at() == next => true,
-            ItemStatus::Running { .. } | ItemStatus::Waiting { .. } => false,
+            ItemStatus::Running { .. } | ItemStatus::Waiting { .. } | ItemStatus::InDoubt(_) => {
+                false
+            }
             _ => return illegal(EVENT, "the item has settled or is out of turn"),
         };
         let before = std::mem::replace(&mut slot.status, ItemStatus::Failed(failure.clone()));

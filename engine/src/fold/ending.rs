@@ -30,6 +30,8 @@ impl JobState {
         self.ready.clear();
         self.hungry.clear();
         self.waits.clear();
+        self.doubts.clear();
+        self.held.clear();
     }
 
     pub(super) fn end_well(&mut self, output: &Value, at: Timestamp) -> Folded {
@@ -76,6 +78,8 @@ impl JobState {
         self.ready.clear();
         self.hungry.clear();
         self.waits.clear();
+        self.doubts.clear();
+        self.held.clear();
         self.phase = Phase::Ended { ending, at };
     }
 }

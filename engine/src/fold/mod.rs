@@ -10,6 +10,7 @@
 //! readable.
 
 mod attempts;
+mod doubt;
 mod ending;
 mod sleep;
 mod steps;
@@ -83,6 +84,8 @@ impl JobState {
             ready,
             hungry: BTreeSet::new(),
             waits: BTreeSet::new(),
+            doubts: BTreeSet::new(),
+            held: BTreeSet::new(),
             open: BTreeMap::new(),
             unsettled: steps.len(),
             next_token: 1,
@@ -115,6 +118,11 @@ impl JobState {
                 self.wait(*token, *retry_at, *candidate)
             }
             Event::AttemptInterrupted { token, cause, .. } => self.interrupt(*token, *cause),
+            Event::StepInDoubt { .. }
+            | Event::ProbeStarted { .. }
+            | Event::ProbeFailed { .. }
+            | Event::StepHeld { .. }
+            | Event::DoubtResolved { .. } => self.follow_doubt(event),
             Event::ItemFailed { step, item, failure, at } => {
                 self.fail_item(*step, *item, failure, *at)
             }

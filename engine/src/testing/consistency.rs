@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ItemIndex, StepIndex};
-use crate::state::{Active, ItemStatus, JobState, Phase, StepStatus};
+use crate::state::{Active, DoubtStage, ItemStatus, JobState, Phase, StepStatus};
 
 /// Counts everything anew, the slow way, and compares.
 pub(crate) fn check_consistency(state: &JobState) {
     let (mut ready, mut hungry) = (BTreeSet::new(), BTreeSet::new());
     let (mut waits, mut open) = (BTreeSet::new(), BTreeMap::new());
+    let (mut doubts, mut held) = (BTreeSet::new(), BTreeSet::new());
     let mut unsettled = 0;
     for (step, record) in (0u32..).map(StepIndex).zip(&state.steps) {
         let planned = state.plan.step(step);
@@ -33,6 +34,14 @@ pub(crate) fn check_consistency(state: &JobState) {
                         ItemStatus::Running { token, .. } => {
                             open.insert(token, (step, item));
                         }
+                        ItemStatus::InDoubt(ref doubt) => match doubt.stage {
+                            DoubtStage::Fresh => drop(doubts.insert((step, item))),
+                            DoubtStage::Probing { token, .. } => {
+                                open.insert(token, (step, item));
+                            }
+                            DoubtStage::Waiting { due } => drop(waits.insert((due, step, item))),
+                            DoubtStage::Held => drop(held.insert((step, item))),
+                        },
                         ItemStatus::Waiting { due } | ItemStatus::Sleeping { due } => {
                             waits.insert((due, step, item));
                         }
@@ -45,6 +54,7 @@ pub(crate) fn check_consistency(state: &JobState) {
     }
     if state.phase != Phase::Running {
         (ready, hungry, waits) = Default::default();
+        (doubts, held) = Default::default();
     }
     let settled_by_failure =
         |place: &(StepIndex, ItemIndex)| state.steps[place.0.at()].ended_at.is_some();
@@ -55,6 +65,8 @@ pub(crate) fn check_consistency(state: &JobState) {
     assert_eq!(state.ready, ready, "ready");
     assert_eq!(state.hungry, hungry, "hungry");
     assert_eq!(state.waits, waits, "waits");
+    assert_eq!(state.doubts, doubts, "doubts");
+    assert_eq!(state.held, held, "held");
     assert_eq!(state.open, open, "open");
     if !state.has_ended() {
         assert_eq!(state.unsettled, unsettled, "unsettled");
@@ -80,9 +92,10 @@ fn check_active(active: &Active) {
     };
     let queued = count(|status| matches!(status, ItemStatus::Queued));
     let busy = count(|status| match status {
-        ItemStatus::Running { .. } | ItemStatus::Waiting { .. } | ItemStatus::Sleeping { .. } => {
-            true
-        }
+        ItemStatus::Running { .. }
+        | ItemStatus::Waiting { .. }
+        | ItemStatus::InDoubt(_)
+        | ItemStatus::Sleeping { .. } => true,
         ItemStatus::Queued
         | ItemStatus::Succeeded(_)
         | ItemStatus::Failed(_)

@@ -3,15 +3,17 @@
 //! `input > event; event; deed`. A line that begins with `>` goes on with the expectation of the
 //! line before. Inputs: `start`, `timer`, `cancel`, `drain`, `crash`, `quarantine`, `+1m30s` (time
 //! passes), and for an open attempt at `a` or `a[2]`: `a ok 17`, `a fail`, `a fatal`, `a stopped`,
-//! `a released`; `stale a` is a late success of an attempt that is no longer open.
+//! `a released`, `a lost`, and of a probe `a notdone`, `a unknown`; `resolve a retry`, `resolve a
+//! succeeded 17`, `resolve a failed` are a person's word about a doubt; `stale a` is a late success
+//! of an attempt that is no longer open.
 
 use serde_json::{Value, json};
 
 use super::World;
-use crate::decide::{Action, Decision, Input, Outcome, StartStep};
-use crate::event::{Event, Interruption};
+use crate::decide::{Action, Decision, Input, Outcome, Resolution, StartStep, Work};
+use crate::event::{Event, Interruption, Verdict};
 use crate::failure::Failure;
-use crate::ids::{StepIndex, Token};
+use crate::ids::{ItemIndex, StepIndex, Token};
 
 /// Plays a new job of `yaml` by `script`.
 pub(crate) fn play(yaml: &str, script: &str) -> World {
@@ -56,10 +58,24 @@ impl World {
                 let outcome = Outcome::Succeeded(json!("late"));
                 self.decide(Input::StepEnded { token, outcome })
             }
+            ["resolve", name, word, rest @ ..] => self.resolve(name, word, &rest.join(" ")),
             [name, end, rest @ ..] => self.end(name, outcome(end, &rest.join(" "))),
             [span] => self.pass(span.trim_start_matches('+').parse().expect("a span of time")),
             [] => panic!("a line without an input"),
         }
+    }
+
+    fn resolve(&mut self, name: &str, word: &str, value: &str) -> Decision {
+        let (id, item) = name.trim_end_matches(']').split_once('[').unwrap_or((name, "0"));
+        let step = self.state.plan.index_of(id).expect("a step of the workflow");
+        let item = ItemIndex(item.parse().expect("the number of an item"));
+        let resolution = match word {
+            "retry" => Resolution::Retry,
+            "succeeded" => Resolution::Succeeded(serde_json::from_str(value).expect("JSON")),
+            "failed" => Resolution::Failed("it was not done".to_owned()),
+            other => panic!("no such word of a person: `{other}`"),
+        };
+        self.decide(Input::Resolve { step, item, resolution })
     }
 
     fn words(&self, decision: &Decision) -> Vec<String> {
@@ -82,7 +98,9 @@ impl World {
             .events
             .iter()
             .map(|event| match event {
-                Event::StepStarted { token, .. } if !withdrawn(*token) => {
+                Event::StepStarted { token, .. } | Event::ProbeStarted { token, .. }
+                    if !withdrawn(*token) =>
+                {
                     let start = deeds.next().expect("a start has its deed");
                     self.start_word(event, start)
                 }
@@ -98,11 +116,17 @@ impl World {
     }
 
     fn start_word(&self, event: &Event, start: &StartStep) -> String {
-        let Event::StepStarted { step, item, attempt, token, .. } = event else {
-            panic!("not a start: {event:?}");
+        let (step, item, number, token, work) = match event {
+            Event::StepStarted { step, item, attempt, token, .. } => {
+                (step, item, attempt, token, Work::Run)
+            }
+            Event::ProbeStarted { step, item, probe, token, .. } => {
+                (step, item, probe, token, Work::Probe)
+            }
+            other => panic!("not a start: {other:?}"),
         };
-        let told = (start.step, start.item, start.attempt, start.token);
-        assert_eq!(told, (*step, *item, *attempt, *token));
+        let told = (start.step, start.item, start.attempt, start.token, start.work);
+        assert_eq!(told, (*step, *item, *number, *token, work));
         let planned = self.state.plan.step(*step);
         assert_eq!(start.timeout, planned.timeout);
         let mut word = self.word(event);
@@ -150,7 +174,28 @@ impl World {
             Event::AttemptInterrupted { token, cause, .. } => match cause {
                 Interruption::Death => format!("died {}", self.name(*token)),
                 Interruption::Shutdown => format!("given back {}", self.name(*token)),
+                Interruption::NoAnswer => panic!("an attempt without an answer is in doubt"),
             },
+            Event::StepInDoubt { token, .. } => format!("doubt {}", self.name(*token)),
+            Event::ProbeStarted { step, item, probe, .. } => {
+                format!("probe {}#{probe}", self.item_name(*step, *item))
+            }
+            Event::ProbeFailed { token, retry_at, at, .. } => {
+                format!("probe {} again in {}", self.name(*token), retry_at.since(*at))
+            }
+            Event::StepHeld { step, item, .. } => format!("hold {}", self.item_name(*step, *item)),
+            Event::DoubtResolved { step, item, verdict, at, by } => {
+                let name = self.item_name(*step, *item);
+                let by = format!("{by:?}").to_lowercase();
+                match verdict {
+                    Verdict::Succeeded { output } => format!("{by}: {name} gave {output}"),
+                    Verdict::Again { retry_at, candidate } => {
+                        let uses =
+                            &self.state.plan.step(*step).candidates[*candidate as usize].uses;
+                        format!("{by}: {name} by {uses} in {}", retry_at.since(*at))
+                    }
+                }
+            }
             Event::ItemFailed { step, item, failure, .. } => {
                 format!("fail {} {}", self.item_name(*step, *item), failure.code)
             }
@@ -172,6 +217,9 @@ fn outcome(end: &str, value: &str) -> Outcome {
         "ok" => Outcome::Succeeded(serde_json::from_str(value).expect("JSON")),
         "fail" => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),
         "fatal" => Outcome::Failed(Failure::fatal("test.fatal", "it will not pass")),
+        "lost" => Outcome::Lost(Failure::retryable("test.lost", "it said nothing")),
+        "notdone" => Outcome::NotDone,
+        "unknown" => Outcome::Unknown,
         "stopped" => Outcome::Stopped,
         "released" => Outcome::Released,
         other => panic!("no such end: `{other}`"),

@@ -47,8 +47,10 @@ impl World {
         assert_eq!(self.refold(), self.state, "folded anew");
         check_consistency(&self.state);
         for event in &decision.events {
-            if let Event::StepStarted { step, item, attempt, token, .. } = event {
-                self.attempts.insert(*token, (*step, *item, *attempt));
+            if let Event::StepStarted { step, item, attempt: number, token, .. }
+            | Event::ProbeStarted { step, item, probe: number, token, .. } = event
+            {
+                self.attempts.insert(*token, (*step, *item, *number));
             }
         }
         decision

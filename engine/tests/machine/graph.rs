@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use callsheet_engine::definition::{Condition, Fallback, OnError, Retry, Step, Workflow};
+use callsheet_engine::definition::{Condition, Fallback, InDoubt, OnError, Retry, Step, Workflow};
 use callsheet_engine::{Millis, Plan};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) retry: Retry,
     pub(crate) fallbacks: usize,
     pub(crate) on_error: OnError,
+    /// What its own kind and every second fallback say about doubts; the others may be repeated.
+    pub(crate) in_doubt: Option<InDoubt>,
 }
 
 /// A step's `if`.
@@ -68,6 +70,11 @@ impl Node {
         self.needs.iter().copied().chain(read).collect()
     }
 
+    /// What a candidate says about doubts.
+    pub(crate) fn policy(&self, candidate: u32) -> Option<InDoubt> {
+        self.in_doubt.filter(|_| candidate.is_multiple_of(2))
+    }
+
     fn step(&self, n: usize) -> Step {
         let for_each = match &self.fan {
             Fan::Single => None,
@@ -85,7 +92,10 @@ impl Node {
         if let Some(need) = self.picks {
             with.insert("pick".to_owned(), json!(format!("{{{{ steps.s{need}.v }}}}")));
         }
-        let fallback = |n| Fallback { uses: format!("fallback{n}"), with: None };
+        let fallback = |n| {
+            let in_doubt = self.policy(n);
+            Fallback { uses: format!("fallback{n}"), with: None, in_doubt }
+        };
         Step {
             id: format!("s{n}"),
             uses: if self.nap.is_some() { String::new() } else { "own".to_owned() },
@@ -102,8 +112,9 @@ impl Node {
             for_each,
             retry: if self.nap.is_some() { Retry::default() } else { self.retry.clone() },
             timeout: if self.nap.is_some() { Millis(86_400_000) } else { Millis(60_000) },
-            fallback: (1..=self.fallbacks).map(fallback).collect(),
+            fallback: (1..=self.fallbacks as u32).map(fallback).collect(),
             on_error: self.on_error,
+            in_doubt: self.policy(0),
         }
     }
 }
@@ -166,7 +177,7 @@ impl Node {
         };
         if self.nap.is_some() {
             let (fan, reads, picks, fallbacks) = (Fan::Single, None, None, 0);
-            return Self { needs, condition, fan, reads, picks, fallbacks, ..self };
+            return Self { needs, condition, fan, reads, picks, fallbacks, in_doubt: None, ..self };
         }
         Self {
             needs,
@@ -202,10 +213,24 @@ fn nodes() -> impl Strategy<Value = Node> {
     let on_error = prop_oneof![1 => Just(OnError::Fail), 3 => Just(OnError::Continue)];
     let nap = proptest::option::weighted(0.15, 0..9_000u64);
     let shape = (vec(0..12usize, 0..3), condition, nap, fan, 1..=3u32);
-    let rest = (sometimes(), rarely, retries(), 0..=2usize, on_error);
+    let policies = [InDoubt::Retry, InDoubt::Probe, InDoubt::Fail, InDoubt::Hold];
+    let in_doubt = proptest::option::weighted(0.4, proptest::sample::select(policies.to_vec()));
+    let rest = (sometimes(), rarely, retries(), 0..=2usize, on_error, in_doubt);
     (shape, rest).prop_map(|((needs, condition, nap, fan, concurrency), rest)| {
-        let (reads, picks, retry, fallbacks, on_error) = rest;
-        Node { needs, condition, nap, fan, concurrency, reads, picks, retry, fallbacks, on_error }
+        let (reads, picks, retry, fallbacks, on_error, in_doubt) = rest;
+        Node {
+            needs,
+            condition,
+            nap,
+            fan,
+            concurrency,
+            reads,
+            picks,
+            retry,
+            fallbacks,
+            on_error,
+            in_doubt,
+        }
     })
 }
 

@@ -70,7 +70,12 @@ fn the_games_are_rich() {
         ("AttemptCancelled", 100),
         ("death", 100),
         ("shutdown", 20),
-        ("StepSucceeded", 1_000),
+        ("StepSucceeded", 700),
+        ("StepInDoubt", 60),
+        ("ProbeStarted", 20),
+        ("ProbeFailed", 3),
+        ("StepHeld", 15),
+        ("DoubtResolved", 25),
     ];
     for (what, least) in least {
         assert!(seen.get(what).is_some_and(|count| *count >= least), "{what} in {seen:?}");

@@ -1,8 +1,8 @@
 //! Journals: they survive being written and read, and damaged ones are refused, not obeyed.
 
 use callsheet_engine::{
-    Event, Failure, Input, ItemIndex, JobState, Outcome, Phase, StepIndex, Timestamp, Token,
-    decide, fold,
+    Event, Failure, Input, ItemIndex, JobState, Outcome, Phase, Resolution, StepIndex, Timestamp,
+    Token, decide, fold,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -68,9 +68,17 @@ fn make_foreign(event: &mut Event, number: u64) {
         | Event::SleepEnded { step, .. }
         | Event::StepExpanded { step, .. }
         | Event::StepFailed { step, .. } => *step = StepIndex(small),
-        Event::ItemFailed { step, item, .. } => {
+        Event::ItemFailed { step, item, .. }
+        | Event::StepHeld { step, item, .. }
+        | Event::DoubtResolved { step, item, .. } => {
             (*step, *item) = (StepIndex(small), ItemIndex(small));
         }
+        Event::ProbeStarted { step, item, probe, token, .. } => match number % 4 {
+            0 => *step = StepIndex(small),
+            1 => *item = ItemIndex(small),
+            2 => *probe = small,
+            _ => *token = Token(number),
+        },
         // Not all at once, or the first wrong one would hide the others.
         Event::StepStarted { step, item, attempt, token, candidate, .. } => match number % 5 {
             0 => *step = StepIndex(small),
@@ -83,6 +91,8 @@ fn make_foreign(event: &mut Event, number: u64) {
         Event::StepSucceeded { token, .. }
         | Event::AttemptFailed { token, .. }
         | Event::AttemptInterrupted { token, .. }
+        | Event::StepInDoubt { token, .. }
+        | Event::ProbeFailed { token, .. }
         | Event::AttemptCancelled { token, .. } => *token = Token(number),
         Event::JobSubmitted { .. }
         | Event::CancelRequested { .. }
@@ -103,7 +113,11 @@ fn drive(mut state: JobState, now: Timestamp, answer: &Outcome) {
             }
             (Some(token), _) => (Input::StepEnded { token, outcome: Outcome::Stopped }, now),
             (None, Some(due)) => (Input::TimerFired, due),
-            (None, None) => break,
+            (None, None) => {
+                let Some((step, item)) = state.held().next() else { break };
+                let resolution = Resolution::Succeeded(json!(1));
+                (Input::Resolve { step, item, resolution }, now)
+            }
         };
         decide(&mut state, input, at);
     }

@@ -4,6 +4,7 @@
 //! Nothing here looks inside the engine: an actor could have played every game.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod doubts;
 mod graph;
 mod interleavings;
 mod journals;

@@ -6,28 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use callsheet_engine::definition::OnError;
 use callsheet_engine::limits::{MAX_DEATHS_COUNT, MAX_OPEN_ATTEMPTS_COUNT};
 use callsheet_engine::{
-    Action, Decision, Event, Failure, Input, Interruption, Outcome, StartStep, Timestamp,
+    Action, Decision, Event, Failure, Input, Interruption, Outcome, Resolver, StartStep, Timestamp,
+    Verdict, Work,
 };
 use serde_json::{Map, Value, json};
 
+use crate::doubts::{Asked, Doubt};
 use crate::graph::{Fan, Graph, If};
 use crate::told::{Told, waits};
 
 /// What is known of a job of this graph.
 pub(crate) struct Oracle {
-    graph: Graph,
+    pub(crate) graph: Graph,
     steps: Vec<StepBook>,
-    /// Where the open attempts are, by fence.
-    open: BTreeMap<u64, (usize, usize)>,
+    /// Where the open attempts and probes are, by fence.
+    pub(crate) open: BTreeMap<u64, (usize, usize)>,
     last_fence: u64,
     /// Every item that has its result.
-    committed: BTreeSet<(usize, usize)>,
-    stopping: Option<Stop>,
+    pub(crate) committed: BTreeSet<(usize, usize)>,
+    pub(crate) stopping: Option<Stop>,
     ended: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Stop {
+pub(crate) enum Stop {
     Cancel,
     Failure(Failure),
 }
@@ -50,20 +52,21 @@ enum Settled {
 
 /// What is known of an item.
 #[derive(Clone, Debug)]
-struct ItemBook {
+pub(crate) struct ItemBook {
     value: Option<Value>,
     attempts: u32,
-    tries: u32,
-    deaths: u32,
-    candidate: u32,
-    at: Stage,
+    pub(crate) tries: u32,
+    pub(crate) deaths: u32,
+    pub(crate) candidate: u32,
+    pub(crate) at: Stage,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Stage {
+pub(crate) enum Stage {
     Queued,
     Open(u64),
     Due(Timestamp),
+    Doubt(Doubt),
     Asleep(Timestamp),
     Done(Value),
     Failed,
@@ -76,7 +79,7 @@ impl ItemBook {
     }
 
     fn is_busy(&self) -> bool {
-        matches!(self.at, Stage::Open(_) | Stage::Due(_) | Stage::Asleep(_))
+        matches!(self.at, Stage::Open(_) | Stage::Due(_) | Stage::Asleep(_) | Stage::Doubt(_))
     }
 }
 
@@ -116,7 +119,7 @@ impl Oracle {
     fn answer(&self, input: &Input, now: Timestamp) -> Vec<Told> {
         let running = self.stopping.is_none();
         let bury = |token: &u64| match running {
-            true => Told::Interrupted(*token, Interruption::Death),
+            true => self.cut_off(*token, Interruption::Death),
             false => Told::Cancelled(*token),
         };
         match input {
@@ -125,6 +128,11 @@ impl Oracle {
             Input::Resume | Input::Quarantine { .. } => self.open.keys().map(bury).collect(),
             Input::Cancel { .. } if self.stopping == Some(Stop::Cancel) => vec![],
             Input::Cancel { .. } => vec![Told::CancelRequested],
+            Input::Resolve { step, item, resolution } => {
+                let place = (step.at(), item.at());
+                let held = running && self.asked(place) == Some(Asked::Person);
+                held.then(|| self.person_says(place, resolution)).into_iter().collect()
+            }
             Input::StepEnded { token, outcome } => match self.open.get(&token.0) {
                 None => vec![],
                 Some(_) if !running => vec![Told::Cancelled(token.0)],
@@ -141,23 +149,25 @@ impl Oracle {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Told {
-        let (node, book) = (&self.graph.nodes[step], self.item(step, item));
-        match outcome {
-            Outcome::Succeeded(output) => Told::Succeeded(token, output.clone()),
+        if matches!(self.item(step, item).at, Stage::Doubt(_)) {
+            return self.probe_says(token, (step, item), outcome);
+        }
+        let only_probes = Failure::fatal("step.output", "the body answered as only a probe may");
+        let failure = match outcome {
+            Outcome::Succeeded(output) => return Told::Succeeded(token, output.clone()),
             Outcome::Stopped | Outcome::Released => {
-                Told::Interrupted(token, Interruption::Shutdown)
+                return self.cut_off(token, Interruption::Shutdown);
             }
-            Outcome::Failed(failure)
-                if failure.retryable && book.tries < node.retry.max_attempts =>
-            {
-                let (least, most) = waits(node, book.tries);
-                Told::Failed { token, candidate: book.candidate, least, most, now }
+            Outcome::Lost(failure) if self.policy((step, item)).is_some() => {
+                let seen = Some(failure.clone());
+                return Told::InDoubt(token, Interruption::NoAnswer, seen);
             }
-            Outcome::Failed(_) if (book.candidate as usize) < node.fallbacks => {
-                let candidate = book.candidate + 1;
-                Told::Failed { token, candidate, least: 0, most: 0, now }
-            }
-            Outcome::Failed(failure) => Told::ItemFailed(step, item, failure.clone()),
+            Outcome::Failed(failure) | Outcome::Lost(failure) => failure,
+            Outcome::NotDone | Outcome::Unknown => &only_probes,
+        };
+        match self.after((step, item), failure) {
+            Some((candidate, least, most)) => Told::Failed { token, candidate, least, most, now },
+            None => Told::ItemFailed(step, item, failure.clone()),
         }
     }
 
@@ -179,6 +189,16 @@ impl Oracle {
                 assert!(moves && self.may_be_decided_on(step.at()));
                 assert!(!self.skips(step.at()) && self.is_broken(step.at()), "{event:?}");
                 assert!(failure.code.starts_with("expression."), "{failure}");
+            }
+            Event::StepHeld { .. } | Event::DoubtResolved { .. } | Event::ProbeStarted { .. } => {
+                assert!(moves, "{event:?}");
+                self.doubt_goes_on(event);
+            }
+            Event::ItemFailed { step, item, .. }
+                if self.asked((step.at(), item.at())).is_some() =>
+            {
+                assert!(moves, "{event:?}");
+                self.doubt_goes_on(event);
             }
             Event::ItemFailed { step, item, failure, .. } => {
                 assert!(moves && self.is_next(step.at(), item.at()));
@@ -211,6 +231,8 @@ impl Oracle {
             | Event::StepSucceeded { .. }
             | Event::AttemptFailed { .. }
             | Event::AttemptInterrupted { .. }
+            | Event::StepInDoubt { .. }
+            | Event::ProbeFailed { .. }
             | Event::CancelRequested { .. } => panic!("{event:?} answers nothing"),
         }
     }
@@ -269,10 +291,19 @@ impl Oracle {
                 }
             }
             Event::AttemptInterrupted { token, cause, .. } => {
-                let book = self.close(token.0, Stage::Due(now));
-                book.tries -= 1;
+                let asks = self.open.get(&token.0).and_then(|place| self.asked(*place)).is_some();
+                let book = match asks {
+                    true => self.reopen_doubt(token.0),
+                    false => self.close(token.0, Stage::Due(now)),
+                };
+                book.tries -= u32::from(!asks);
                 book.deaths += u32::from(*cause == Interruption::Death);
             }
+            Event::StepInDoubt { .. }
+            | Event::ProbeStarted { .. }
+            | Event::ProbeFailed { .. }
+            | Event::StepHeld { .. }
+            | Event::DoubtResolved { .. } => self.note_doubt(event),
             Event::ItemFailed { step, item, failure, .. } => {
                 self.open.retain(|_, place| *place != (step.at(), item.at()));
                 self.item_mut(step.at(), item.at()).at = Stage::Failed;
@@ -309,9 +340,7 @@ impl Oracle {
             Stage::Due(at) => assert!(at <= now, "{event:?} is due at {at:?}"),
             ref other => panic!("{event:?} of an item that is {other:?}"),
         }
-        assert_eq!(token.0, self.last_fence + 1, "{event:?}");
-        self.last_fence = token.0;
-        self.open.insert(token.0, (step, item));
+        self.take_fence(token.0, (step, item));
         let fallbacks = self.graph.nodes[step].fallbacks;
         let book = self.item_mut(step, item);
         assert_eq!((book.attempts + 1, book.candidate), (*attempt, *candidate), "{event:?}");
@@ -323,10 +352,16 @@ impl Oracle {
         assert!(self.item(step, item).tries <= most, "{event:?} is a try too many");
         let open = self.books(step).iter().filter(|book| book.is_busy()).count();
         assert!(open <= self.graph.nodes[step].concurrency.max(1) as usize, "{event:?}");
+    }
+
+    pub(crate) fn take_fence(&mut self, token: u64, place: (usize, usize)) {
+        assert_eq!(token, self.last_fence + 1, "fence of s{}", place.0);
+        self.last_fence = token;
+        self.open.insert(token, place);
         assert!(self.open.len() <= MAX_OPEN_ATTEMPTS_COUNT);
     }
 
-    fn close(&mut self, token: u64, at: Stage) -> &mut ItemBook {
+    pub(crate) fn close(&mut self, token: u64, at: Stage) -> &mut ItemBook {
         let (step, item) = self.open.remove(&token).expect("the fence is open");
         let book = self.item_mut(step, item);
         book.at = at;
@@ -347,7 +382,7 @@ impl Oracle {
     }
 
     /// Settles a step whose items all have.
-    fn conclude(&mut self, step: usize) {
+    pub(crate) fn conclude(&mut self, step: usize) {
         let outputs: Option<Vec<Option<Value>>> = self
             .books(step)
             .iter()
@@ -381,7 +416,7 @@ impl Oracle {
             }
         }
         for event in &decision.events {
-            if let Event::StepStarted { token, .. } = event
+            if let Event::StepStarted { token, .. } | Event::ProbeStarted { token, .. } = event
                 && self.open.contains_key(&token.0)
             {
                 let start = starts.remove(&token.0).expect("what started has its deed");
@@ -397,17 +432,14 @@ impl Oracle {
     }
 
     fn check_start(&self, event: &Event, start: &StartStep) {
-        assert_eq!(
-            *event,
-            Event::StepStarted {
-                step: start.step,
-                item: start.item,
-                attempt: start.attempt,
-                token: start.token,
-                candidate: self.item(start.step.at(), start.item.at()).candidate,
-                at: event.at(),
-            }
-        );
+        let (step, item, token, at) = (start.step, start.item, start.token, event.at());
+        let candidate = self.item(step.at(), item.at()).candidate;
+        let attempt = start.attempt;
+        let expected = match start.work {
+            Work::Run => Event::StepStarted { step, item, attempt, token, candidate, at },
+            Work::Probe => Event::ProbeStarted { step, item, probe: attempt, token, at },
+        };
+        assert_eq!(*event, expected);
         let uses = match self.item(start.step.at(), start.item.at()).candidate {
             0 => "own".to_owned(),
             n => format!("fallback{n}"),
@@ -424,6 +456,7 @@ impl Oracle {
             Input::StepEnded { outcome, .. } => {
                 !answered || matches!(outcome, Outcome::Stopped | Outcome::Released)
             }
+            Input::Resolve { .. } => !answered,
             Input::Cancel { .. } | Input::Drain | Input::Quarantine { .. } => true,
         };
         if self.ended || (self.stopping.is_some() && !self.open.is_empty()) {
@@ -437,8 +470,9 @@ impl Oracle {
         for (n, step) in self.steps.iter().enumerate() {
             assert!(!self.may_be_decided_on(n), "s{n} is not looked at");
             let items = step.items.iter().flatten();
-            let due = |item: &ItemBook| match item.at {
-                Stage::Due(at) | Stage::Asleep(at) => at <= now,
+            let due = |item: &ItemBook| match &item.at {
+                Stage::Due(at) | Stage::Asleep(at) => *at <= now,
+                Stage::Doubt(doubt) => doubt.is_due(now),
                 _ => false,
             };
             assert!(!items.clone().any(due), "an item of s{n} is due");
@@ -541,15 +575,15 @@ impl Oracle {
         Value::Object(outputs.collect())
     }
 
-    fn books(&self, step: usize) -> &[ItemBook] {
+    pub(crate) fn books(&self, step: usize) -> &[ItemBook] {
         self.steps[step].items.as_deref().unwrap_or_default()
     }
 
-    fn item(&self, step: usize, item: usize) -> &ItemBook {
+    pub(crate) fn item(&self, step: usize, item: usize) -> &ItemBook {
         &self.books(step)[item]
     }
 
-    fn item_mut(&mut self, step: usize, item: usize) -> &mut ItemBook {
+    pub(crate) fn item_mut(&mut self, step: usize, item: usize) -> &mut ItemBook {
         &mut self.steps[step].items.as_mut().expect("the step was decided on")[item]
     }
 }

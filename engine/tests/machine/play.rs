@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use callsheet_engine::{
-    Decision, Event, Failure, Input, JobId, JobState, Millis, Outcome, Phase, Plan, Submission,
-    Timestamp, Token, decide, fold, submit,
+    Decision, Event, Failure, Input, ItemIndex, JobId, JobState, Millis, Outcome, Phase, Plan,
+    Resolution, StepIndex, Submission, Timestamp, Token, decide, fold, submit,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -37,6 +37,11 @@ pub(crate) enum Chance {
         how: How,
     },
     Quarantine,
+    /// Somebody looks at a doubt that is held, or at any other item.
+    Resolves {
+        pick: usize,
+        how: How,
+    },
 }
 
 /// How an attempt ends.
@@ -49,6 +54,9 @@ pub(crate) enum How {
     Retryable,
     Fatal,
     Released,
+    Lost,
+    NotDone,
+    Unknown,
 }
 
 impl How {
@@ -61,6 +69,18 @@ impl How {
             Self::Retryable => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),
             Self::Fatal => Outcome::Failed(Failure::fatal("test.fatal", "it will not pass")),
             Self::Released => Outcome::Released,
+            Self::Lost => Outcome::Lost(Failure::retryable("test.lost", "it said nothing")),
+            Self::NotDone => Outcome::NotDone,
+            Self::Unknown => Outcome::Unknown,
+        }
+    }
+
+    /// What a person says who feels like this.
+    fn resolution(self) -> Resolution {
+        match self.outcome() {
+            Outcome::Succeeded(output) => Resolution::Succeeded(output),
+            Outcome::Failed(failure) => Resolution::Failed(failure.message),
+            _ => Resolution::Retry,
         }
     }
 }
@@ -75,6 +95,7 @@ pub(crate) fn chances() -> impl Strategy<Value = Chance> {
         1 => Just(Chance::Drain),
         3 => Just(Chance::Crash),
         2 => (any::<usize>(), ends()).prop_map(|(pick, how)| Chance::Lost { pick, how }),
+        4 => (any::<usize>(), ends()).prop_map(|(pick, how)| Chance::Resolves { pick, how }),
     ]
 }
 
@@ -92,6 +113,9 @@ fn ends() -> impl Strategy<Value = How> {
         8 => Just(How::Retryable),
         2 => Just(How::Fatal),
         1 => Just(How::Released),
+        3 => Just(How::Lost),
+        2 => Just(How::NotDone),
+        1 => Just(How::Unknown),
     ]
 }
 
@@ -176,6 +200,16 @@ impl Game {
                 let failure = Failure::fatal("job.poisoned", "its actor died again and again");
                 self.decide(Input::Quarantine { failure });
             }
+            Chance::Resolves { pick, how } => {
+                let held: Vec<_> = self.state.held().collect();
+                // Of what is not held there is nothing to say, be it there or not.
+                let elsewhere = (StepIndex(0), ItemIndex((pick % 3) as u32));
+                let (step, item) = match held.is_empty() {
+                    true => elsewhere,
+                    false => held[pick % held.len()],
+                };
+                self.decide(Input::Resolve { step, item, resolution: how.resolution() });
+            }
         }
     }
 
@@ -193,6 +227,10 @@ impl Game {
                     _ => Outcome::Succeeded(json!(1)),
                 };
                 self.decide(Input::StepEnded { token, outcome });
+            } else if self.state.is_held() {
+                let (step, item) = self.state.held().next().expect("one is held");
+                let resolution = Resolution::Succeeded(json!(1));
+                self.decide(Input::Resolve { step, item, resolution });
             } else {
                 let due = self.state.next_wake().expect("a job without open attempts waits");
                 self.now = self.now.max(due);

@@ -28,6 +28,7 @@ fn step(n: usize) -> Step {
         timeout: Millis(1_000),
         fallback: vec![],
         on_error: OnError::Fail,
+        in_doubt: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an input must be answered with: events as far as they can be foretold.
 
-use callsheet_engine::{Event, Failure, Interruption, Timestamp};
+use callsheet_engine::{Event, Failure, Interruption, Resolver, Timestamp, Verdict};
 use serde_json::Value;
 
 use crate::graph::Node;
@@ -14,6 +14,11 @@ pub(crate) enum Told {
     Interrupted(u64, Interruption),
     Cancelled(u64),
     CancelRequested,
+    InDoubt(u64, Interruption, Option<Failure>),
+    ProbeFailed { token: u64, least: u64, most: u64 },
+    Held(usize, usize, Option<Failure>),
+    Again { place: (usize, usize), by: Resolver, candidate: u32, least: u64, most: u64 },
+    Done { place: (usize, usize), output: Value },
 }
 
 impl Told {
@@ -39,9 +44,38 @@ impl Told {
             }
             (Self::Cancelled(told), Event::AttemptCancelled { token, .. }) => *told == token.0,
             (Self::CancelRequested, Event::CancelRequested { .. }) => true,
+            (Self::InDoubt(told, why, seen), Event::StepInDoubt { token, cause, failure, .. }) => {
+                (*told, why, seen) == (token.0, cause, failure)
+            }
+            (
+                Self::ProbeFailed { token: told, least, most },
+                Event::ProbeFailed { token, retry_at, at, .. },
+            ) => *told == token.0 && (*least..=*most).contains(&retry_at.since(*at).0),
+            (Self::Held(s, i, told), Event::StepHeld { step, item, failure, .. }) => {
+                (*s, *i, told) == (step.at(), item.at(), failure)
+            }
+            (_, Event::DoubtResolved { .. }) => self.is_verdict(event),
             _ => false,
         };
         assert!(right, "{self:?} was told, {event:?} came");
+    }
+
+    fn is_verdict(&self, event: &Event) -> bool {
+        let Event::DoubtResolved { step, item, by, verdict, at } = event else { return false };
+        let there = (step.at(), item.at());
+        match (self, verdict) {
+            (
+                Self::Again { place, by: told, candidate: next, least, most },
+                Verdict::Again { retry_at, candidate },
+            ) => {
+                let wait = retry_at.since(*at).0;
+                (*place, told, next) == (there, by, candidate) && (*least..=*most).contains(&wait)
+            }
+            (Self::Done { place, output: told }, Verdict::Succeeded { output }) => {
+                (*place, told) == (there, output) && *by == Resolver::Person
+            }
+            _ => false,
+        }
     }
 }
 

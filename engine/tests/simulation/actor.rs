@@ -543,6 +543,12 @@ fn name_of(input: &Input, phase: &Phase) -> &'static str {
             "StepEnded while failing",
             "StepEnded when ended",
         ],
+        Input::Resolve { .. } => [
+            "Resolve while running",
+            "Resolve while cancelling",
+            "Resolve while failing",
+            "Resolve when ended",
+        ],
         Input::Cancel { .. } => [
             "Cancel while running",
             "Cancel while cancelling",

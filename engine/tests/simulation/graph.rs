@@ -155,7 +155,7 @@ impl Node {
             retry: self.retry.clone(),
             timeout: self.timeout,
             fallback: (1..=self.fallbacks)
-                .map(|n| Fallback { uses: format!("fallback{n}"), with: None })
+                .map(|n| Fallback { uses: format!("fallback{n}"), with: None, in_doubt: None })
                 .collect(),
             on_error: self.on_error,
             ..Step::new(format!("s{n}"), "own")

@@ -67,6 +67,12 @@ impl Bars {
             Note::Interrupted { step, attempt } => {
                 self.say(&format!("  {step}: attempt {attempt} was cut off"));
             }
+            Note::InDoubt { step, attempt } => {
+                self.say(&format!("  {step}: {}", lines::in_doubt(*attempt)));
+            }
+            Note::Held { step, item } => {
+                self.with(step, |bar| bar.set_message(lines::held(*item)));
+            }
             Note::Succeeded { step, attempts, seconds } => {
                 self.close(step, &lines::succeeded(*attempts, *seconds), true);
             }

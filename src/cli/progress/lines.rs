@@ -39,6 +39,8 @@ impl Lines {
             Note::Interrupted { step, attempt } => {
                 (step, format!("attempt {attempt} was cut off when its process ended"))
             }
+            Note::InDoubt { step, attempt } => (step, in_doubt(*attempt)),
+            Note::Held { step, item } => (step, held(*item)),
             Note::Succeeded { step, attempts, seconds } => (step, succeeded(*attempts, *seconds)),
             Note::Skipped { step } => (step, "skipped".to_owned()),
             Note::Failed { step, failure } => (step, format!("failed: {}", oneline(failure))),
@@ -101,6 +103,17 @@ pub(super) fn retrying(attempt: u32, failure: &Failure, wait: f64) -> String {
     format!("attempt {attempt} failed: {}; again in {wait:.1} s", oneline(failure))
 }
 
+/// Words for an attempt without an answer, at what must not be done twice.
+pub(super) fn in_doubt(attempt: u32) -> String {
+    format!("in doubt: nobody knows whether attempt {attempt} was done")
+}
+
+/// Words for a doubt that waits for a person.
+pub(super) fn held(item: Option<u32>) -> String {
+    let item = item.map(|item| format!(" item {item}")).unwrap_or_default();
+    format!("held{item}: waits for somebody to look; see `callsheet resolve`")
+}
+
 /// Words for a step that is done.
 pub(super) fn succeeded(attempts: u32, seconds: f64) -> String {
     let attempts = if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
@@ -158,6 +171,14 @@ mod tests {
             ),
             (Note::Item { step: step(), done: 1, total: 3 }, "  burn   1 of 3 items done"),
             (Note::Sleeping { step: step(), wait: 60.0 }, "  burn   asleep for 60.0 s"),
+            (
+                Note::InDoubt { step: step(), attempt: 2 },
+                "  burn   in doubt: nobody knows whether attempt 2 was done",
+            ),
+            (
+                Note::Held { step: step(), item: Some(3) },
+                "  burn   held item 3: waits for somebody to look; see `callsheet resolve`",
+            ),
         ];
         for (note, line) in table {
             assert_eq!(lines.show(&note), [line]);

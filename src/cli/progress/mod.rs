@@ -102,6 +102,21 @@ pub(crate) enum Note {
         /// Number of the attempt.
         attempt: u32,
     },
+    /// An attempt ended without an answer, and nobody knows whether its deed was done.
+    InDoubt {
+        /// The step.
+        step: String,
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// The doubt waits for a person.
+    Held {
+        /// The step.
+        step: String,
+        /// The item of a `for_each`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
+    },
     /// The step is done.
     Succeeded {
         /// The step.
@@ -197,6 +212,8 @@ mod tests {
         let notes = [
             Note::Started { step: "a".into(), item: None, attempt: 2 },
             Note::Sleeping { step: "a".into(), wait: 1.5 },
+            Note::InDoubt { step: "a".into(), attempt: 1 },
+            Note::Held { step: "a".into(), item: Some(2) },
             Note::Moved { step: "a".into(), percent: 12.5, message: "frame 3".into() },
             Note::Retrying {
                 step: "a".into(),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use callsheet::{Event, ItemIndex, Plan, Progress, StepIndex, Timestamp, Token};
+use callsheet::{Event, ItemIndex, Plan, Progress, StepIndex, Timestamp, Token, Verdict};
 
 use super::Note;
 use crate::cli::print;
@@ -79,6 +79,26 @@ impl Story {
                 let attempt = self.open.remove(token)?;
                 Some(Note::Interrupted { step: self.id(attempt.step)?, attempt: attempt.number })
             }
+            Event::StepInDoubt { token, .. } => {
+                let attempt = self.open.remove(token)?;
+                Some(Note::InDoubt { step: self.id(attempt.step)?, attempt: attempt.number })
+            }
+            Event::ProbeStarted { step, probe, token, .. } => {
+                self.open.insert(*token, Attempt { step: *step, number: *probe });
+                None
+            }
+            Event::ProbeFailed { token, .. } => {
+                self.open.remove(token);
+                None
+            }
+            Event::StepHeld { step, item, .. } => {
+                let item = self.steps.get(step.at())?.fans_out.then_some(item.0);
+                Some(Note::Held { step: self.id(*step)?, item })
+            }
+            Event::DoubtResolved { step, verdict: Verdict::Succeeded { .. }, at, .. } => {
+                self.settled(*step, *at)
+            }
+            Event::DoubtResolved { .. } => None,
             Event::StepSkipped { step, .. } => {
                 self.steps.get_mut(step.at())?.done = true;
                 Some(Note::Skipped { step: self.id(*step)? })

@@ -55,6 +55,7 @@ pub(crate) struct JobsArgs {
 enum StatusArg {
     Running,
     Sleeping,
+    Held,
     Stopping,
     Succeeded,
     Failed,
@@ -66,6 +67,7 @@ impl From<StatusArg> for JobStatus {
         match status {
             StatusArg::Running => Self::Running,
             StatusArg::Sleeping => Self::Sleeping,
+            StatusArg::Held => Self::Held,
             StatusArg::Stopping => Self::Stopping,
             StatusArg::Succeeded => Self::Succeeded,
             StatusArg::Failed => Self::Failed,

@@ -1,7 +1,8 @@
-//! Commands that talk to a server: submit, jobs, show, cancel.
+//! Commands that talk to a server: submit, jobs, show, cancel, resolve.
 
 mod cancel;
 mod jobs;
+mod resolve;
 mod show;
 mod submit;
 mod text;
@@ -14,6 +15,7 @@ use crate::cli::{correct, env};
 
 pub(crate) use cancel::{CancelArgs, cancel};
 pub(crate) use jobs::{JobsArgs, jobs};
+pub(crate) use resolve::{ResolveArgs, resolve};
 pub(crate) use show::{ShowArgs, show};
 pub(crate) use submit::{SubmitArgs, submit};
 

@@ -43,6 +43,15 @@ pub(super) fn job(job: &Job) -> String {
         lines.push(format!("failure    {}", failure(why)));
         lines.extend(why.hint.iter().map(|hint| format!("hint       {hint}")));
     }
+    let held: Vec<_> = job.steps.iter().filter(|step| !step.held.is_empty()).collect();
+    for step in &held {
+        lines.push(format!("held       {}: nobody knows whether it was done", held_items(step)));
+    }
+    if let Some(step) = held.first() {
+        let (id, step) = (&job.head.id, &step.id);
+        lines
+            .push(format!("hint       look outside, then: callsheet resolve {id} {step} --as ..."));
+    }
     lines.push(String::new());
     lines.push(steps(&job.steps));
     if let Some(output) = job.output.as_ref().filter(|output| !output.is_null()) {
@@ -73,6 +82,16 @@ pub(super) fn problem(problem: &DefinitionProblem) -> String {
     };
     let hint = problem.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
     format!("  {place}{} [{}]{hint}", problem.message, problem.code)
+}
+
+/// The step, with the numbers of those of its items that are held.
+fn held_items(step: &Step) -> String {
+    if step.items.is_none_or(|items| items.total <= 1) {
+        return step.id.clone();
+    }
+    let numbers: Vec<_> = step.held.iter().map(ToString::to_string).collect();
+    let noun = if numbers.len() == 1 { "item" } else { "items" };
+    format!("{}, {noun} {}", step.id, short(&numbers.join(", ")))
 }
 
 fn steps(steps: &[Step]) -> String {
@@ -182,6 +201,18 @@ mod tests {
             "burn   ffmpeg.burn_subtitles  pending         0",
         ];
         assert_eq!(lines[lines.len() - 3..], steps);
+    }
+
+    #[test]
+    fn a_held_step_is_shown_with_what_to_do() {
+        let mut held = example();
+        held.steps[0].held = vec![0];
+        let text = job(&held);
+        assert!(text.contains("held       fetch: nobody knows whether it was done"), "{text}");
+        assert!(text.contains("then: callsheet resolve J fetch --as"), "{text}");
+        let items = callsheet::server::wire::Items { done: 0, total: 9 };
+        (held.steps[0].held, held.steps[0].items) = (vec![2, 5], Some(items));
+        assert!(job(&held).contains("held       fetch, items 2, 5: nobody"), "{}", job(&held));
     }
 
     #[test]
