@@ -1,7 +1,9 @@
 //! What the oracle knows of doubts: who is asked, and what follows from what they say.
 
 use callsheet_engine::definition::InDoubt;
-use callsheet_engine::{Event, Failure, Interruption, Outcome, Resolution, Resolver, Timestamp};
+use callsheet_engine::{
+    Event, Failure, Interruption, Outcome, Resolution, Resolver, Timestamp, Verdict,
+};
 
 use crate::oracle::{ItemBook, Oracle, Stage};
 use crate::told::{Told, waits};

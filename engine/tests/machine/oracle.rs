@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use callsheet_engine::definition::OnError;
 use callsheet_engine::limits::{MAX_DEATHS_COUNT, MAX_OPEN_ATTEMPTS_COUNT};
 use callsheet_engine::{
-    Action, Decision, Event, Failure, Input, Interruption, Outcome, Resolver, StartStep, Timestamp,
-    Verdict, Work,
+    Action, Decision, Event, Failure, Input, Interruption, Outcome, StartStep, Timestamp, Work,
 };
 use serde_json::{Map, Value, json};
 
 use crate::doubts::{Asked, Doubt};
 use crate::graph::{Fan, Graph, If};
-use crate::told::{Told, waits};
+use crate::told::Told;
 
 /// What is known of a job of this graph.
 pub(crate) struct Oracle {
