@@ -23,8 +23,8 @@ const CANCEL_TRIES_COUNT: u32 = 100;
 /// The wait between those times.
 const CANCEL_RETRY: Duration = Duration::from_millis(50);
 
-/// A job that only waits for a person sleeps until the end of the calendar, 9999-12-31: so it is for
-/// store and scheduler. Lists show it as held.
+/// A job that only waits for a person sleeps until the end of the calendar, 9999-12-31, for store
+/// and scheduler. Lists show it as held.
 pub const HELD_UNTIL: Timestamp = Timestamp(253_402_300_799_999);
 
 /// A handle to one job. Cheap to clone.
