@@ -11,6 +11,7 @@
 mod fate;
 mod kinds;
 mod ledger;
+mod once;
 mod parent;
 mod sweep;
 mod victim;
@@ -23,6 +24,13 @@ use parent::World;
 #[ignore = "started by the other tests of this file"]
 fn victim() {
     victim::run();
+}
+
+/// Nor this one: what the tests of `once` start and kill.
+#[test]
+#[ignore = "started by the other tests of this file"]
+fn once_victim() {
+    once::run();
 }
 
 #[test]
