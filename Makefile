@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo docs bench bench-code simulate
+.PHONY: help setup test check demo docs bench bench-code simulate mutations
 
 # A fresh rustup is not on the path before the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench-code         what the code of the durable path costs: times, allocations, instructions'
 	@echo 'make docs               the documentation of all crates, as HTML'
 	@echo 'make simulate SEEDS=n    whole engines in virtual time, with faults; see docs/simulation.md'
+	@echo 'make mutations          break each promise, see a test go red; see docs/reliability.md'
 	@echo 'make setup              install what is missing, nothing else'
 	@echo
 	@echo 'CARGO_TARGET_DIR is honoured; only Rust, a C compiler and make have to be there.'
@@ -63,3 +64,10 @@ bench:
 bench-code:
 	cargo bench $(LOCKED) --no-default-features --bench code
 	cargo bench $(LOCKED) --no-default-features --bench code -- --instructions
+
+# The tests with faults built in, and the one that switches them on, one after the other.
+MUTATIONS := $(LOCKED) -p callsheet -p callsheet-actors -p callsheet-storage -p callsheet-engine \
+	--features failpoints,mutations
+mutations:
+	CALLSHEET_MUTATION_BUILD='$(MUTATIONS)' cargo test $(MUTATIONS) --test mutations -- \
+		--ignored --nocapture

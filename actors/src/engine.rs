@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet_engine::definition::{Catalog, Problems, Workflow};
-use callsheet_engine::{JobId, Plan, Submission, WorkflowRef, submit};
+use callsheet_engine::{JobId, Plan, Submission, WorkflowRef, mutated, submit};
 use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream};
 use callsheet_storage::{
     ArtifactStore, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
@@ -194,6 +194,7 @@ impl Engine {
             Choice::Named(name) => core.plans.named(&name)?,
             Choice::Plan(plan) => plan,
         };
+        let idempotency_key = idempotency_key.filter(|_| !mutated("idempotency-lookup"));
         let idempotency =
             idempotency_key.map(|key| keyed(key, plan.digest(), &input, &labels)).transpose()?;
         core.plans.keep(&plan);

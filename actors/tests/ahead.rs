@@ -139,6 +139,22 @@ async fn pure_steps_run_ahead_and_what_can_be_seen_waits_for_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_seen_never_begins_before_its_start_is_durable() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let world = World::default();
+    let engine = world.open(None).await;
+    fail::cfg("actors.commit.before", "pause").unwrap();
+    let job = submit(&engine, &["uses: keyed"]).await;
+    tokio::time::sleep(TIME_FOR_A_FAULT).await;
+    let too_soon = world.ran();
+    fail::remove("actors.commit.before");
+    assert_eq!(too_soon, [""; 0], "its start is not on the disk");
+    let view = tokio::time::timeout(PATIENCE, job.wait()).await.unwrap().unwrap();
+    assert_eq!((view.head.status, world.ran().len()), (JobStatus::Succeeded, 1));
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_is_answered_when_all_that_was_decided_before_is_durable() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let world = World::default();

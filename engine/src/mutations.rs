@@ -9,10 +9,12 @@ pub type Mutation = (&'static str, &'static str);
 
 /// Every fault that can be switched on.
 pub const MUTATIONS: &[Mutation] = &[
+    ("fsync", "a commit is acknowledged without its sync"),
     ("epoch-check", "a commit under an old epoch is taken"),
     ("sequence-check", "a commit is taken whatever its sequence number"),
     ("intent-write", "a body begins before its start is durable"),
     ("fence-token", "the late result of a dead attempt is taken for another's"),
+    ("idempotency-lookup", "the key of a submit is not looked up"),
     ("cancel-answer", "a cancel is answered before it is durable"),
     ("child-processes", "the children of a stopped attempt are left alone"),
     ("artifact-fsync", "an artifact gets its name before its bytes are synced"),

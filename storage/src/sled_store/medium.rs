@@ -5,6 +5,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use callsheet_engine::mutated;
 use sled::Db;
 
 use super::room::{Room, RoomWatch};
@@ -87,7 +88,8 @@ impl Medium for SledMedium {
     }
 
     fn sync(&mut self) -> Answer<()> {
-        self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
+        let synced = if mutated("fsync") { Ok(()) } else { self.file.sync_data() };
+        synced.map_err(|error| format!("fdatasync: {error}"))
     }
 
     fn note_tip(&mut self, batch: u64) -> Answer<()> {
