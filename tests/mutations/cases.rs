@@ -48,5 +48,8 @@ pub(crate) const CASES: &[Case] = &[
     case("cancel-answer", "actors", "ahead", "a_cancel_is_answered_when_all_that_was_decided"),
     case("child-processes", "actors", "it", "cancel_ends_the_whole_tree"),
     case("artifact-fsync", "", "faults", "a_crash_at_every_call_loses_nothing_acknowledged"),
+    case("value-checksum", "storage", "lib", "every_flipped_bit_is_seen"),
+    case("watermark", "storage", "lib", "the_log_is_cut_at_its_old_end_only"),
+    case("handover", "", "faults", "a_crash_at_every_call_loses_nothing_acknowledged"),
     case("artifact-check", "storage", "lib", "damage_is_seen_and_mended_by_the_next_put"),
 ];
