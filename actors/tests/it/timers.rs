@@ -2,7 +2,8 @@
 
 use callsheet_actors::{CancelAnswer, Engine, JobHandle, Submit};
 use callsheet_engine::Timestamp;
-use callsheet_storage::JobStatus;
+use callsheet_storage::{JobStatus, ListQuery};
+use futures::future::join_all;
 use serde_json::json;
 
 use crate::world::{Runs, engine, eventually, kinds, output, workflow};
@@ -68,4 +69,45 @@ async fn a_restart_moves_no_timer() {
     assert_eq!(output(&view, "nap"), json!({ "due_at": due.0 }));
     assert_eq!(until_asleep(&after.job(long.id())).await, far);
     after.shutdown().await;
+}
+
+/// Jobs with this status.
+async fn count(engine: &Engine, status: &str) -> usize {
+    let (mut count, mut before) = (0, None);
+    loop {
+        let query = ListQuery { status: Some(status.into()), before, limit: 999, workflow: None };
+        let page = engine.jobs(query).await.unwrap();
+        count += page.heads.len();
+        before = page.next;
+        if before.is_none() {
+            return count;
+        }
+    }
+}
+
+async fn until_so_many(engine: &Engine, status: &str, wanted: impl Fn(usize) -> bool) {
+    while !wanted(count(engine, status).await) {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+// The jobs that are woken at start and the timers are read from the store a thousand at a time.
+#[tokio::test]
+async fn more_jobs_than_a_page_go_on_after_a_restart_and_wake() {
+    const JOBS: usize = 2_100;
+    let directory = tempfile::tempdir().unwrap();
+    let open = async |active: usize| {
+        let steps = workflow("  - { id: nap, sleep: 3s }");
+        let builder = kinds(&Runs::default()).data_dir(directory.path()).workflow(steps);
+        builder.max_active_jobs(active).open().await.unwrap()
+    };
+    let first = open(1).await;
+    join_all((0..JOBS).map(|_| submit(&first))).await;
+    first.stop_now().await;
+    let second = open(500).await;
+    until_so_many(&second, "running", |running| running == 0).await;
+    second.stop_now().await;
+    let third = open(500).await;
+    until_so_many(&third, "succeeded", |ended| ended == JOBS).await;
+    third.shutdown().await;
 }
