@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use callsheet_engine::{
-    Action, Decision, Ending, Event, Failure, Input, JobId, JobState, Outcome, Phase, StopCause,
-    Timestamp, Token, decide, fold,
+    Action, Decision, Ending, Event, Failure, Input, ItemIndex, JobId, JobState, Outcome, Phase,
+    Resolution, StepIndex, StopCause, Timestamp, Token, decide, fold,
 };
 
 use crate::caller::CancelAnswer;
@@ -22,6 +22,8 @@ pub(crate) enum JobMsg {
     TimerFired,
     /// From this caller.
     Cancel(usize),
+    /// From somebody who has looked.
+    Resolve(StepIndex, ItemIndex, Resolution),
     Drain,
     Release,
 }
@@ -89,6 +91,9 @@ impl Rest {
 
 /// A job whose next wait is longer than this gives up its actor, in milliseconds.
 const PASSIVATE_AFTER: u64 = 1_000;
+
+/// A job that only waits for a person sleeps until then, and nothing wakes it but a word.
+pub(crate) const HELD_UNTIL: Timestamp = Timestamp(253_402_300_799_999);
 
 impl Actor {
     pub(crate) fn new(process: u64, job: JobId, quarantine: bool) -> Self {
@@ -173,6 +178,9 @@ impl World {
                 };
                 let reason = Some("enough".to_owned());
                 self.turn(id, Input::Cancel { reason }, Some((caller, answer)));
+            }
+            JobMsg::Resolve(step, item, resolution) => {
+                self.turn(id, Input::Resolve { step, item, resolution }, None);
             }
             JobMsg::Drain => {
                 self.owned(id).draining = true;
@@ -453,7 +461,9 @@ impl World {
         }
         if let Some(until) = sleeps {
             self.coverage.count("life", "passivated");
-            self.tell_jobs(process, JobsMsg::Sleep(job, until));
+            if until != HELD_UNTIL {
+                self.tell_jobs(process, JobsMsg::Sleep(job, until));
+            }
         }
         self.tell_jobs(process, JobsMsg::Retire(job, handled));
     }
@@ -509,12 +519,12 @@ impl World {
 /// The recorded status of a job in this state.
 fn status_of(state: &JobState, now: Timestamp) -> Status {
     match &state.phase {
-        Phase::Running => match state.next_wake() {
-            Some(until) if state.only_waits() && until.since(now).0 > PASSIVATE_AFTER => {
-                Status::Sleeping(until)
-            }
-            _ => Status::Running,
+        Phase::Running if state.only_waits() => match state.next_wake() {
+            Some(until) if until.since(now).0 > PASSIVATE_AFTER => Status::Sleeping(until),
+            Some(_) => Status::Running,
+            None => Status::Sleeping(HELD_UNTIL),
         },
+        Phase::Running => Status::Running,
         Phase::Stopping(_) => Status::Stopping,
         Phase::Ended { ending: Ending::Succeeded(_), .. } => Status::Succeeded,
         Phase::Ended { ending: Ending::Failed(_), .. } => Status::Failed,

@@ -1,7 +1,8 @@
 //! Bodies of steps: they take their time, succeed, fail, hang, panic, answer twice or when nobody
 //! asks any more, and some kill their process.
 
-use callsheet_engine::{Failure, JobId, Outcome, StartStep, Token};
+use callsheet_engine::definition::InDoubt;
+use callsheet_engine::{Failure, JobId, Outcome, StartStep, Token, Work};
 use serde_json::{Value, json};
 
 use crate::actor::JobMsg;
@@ -49,7 +50,11 @@ impl World {
         }
         let epoch = self.actors[&actor].epoch().filter(|_| ahead);
         self.ledger.began(job, start.token.0, epoch);
-        let end = self.draw_end(job, &start);
+        let end = match start.work {
+            Work::Run => self.draw_end(job, &start),
+            Work::Probe => self.draw_probe(job, &start),
+        };
+        self.do_deed(actor, job, &start, &end);
         self.say(|_| format!("a body begins: {job} {:?}, {end:?}", start.token));
         let id = self.new_id();
         let longest = self.weather.longest.min(start.timeout.0 * 2_000);
@@ -92,6 +97,44 @@ impl World {
         hold!(right, "a body is given what its step says", "{job}: {start:?}");
     }
 
+    /// What must not be done twice is done as its body begins, unless that will say that it failed;
+    /// of one that will say nothing, nobody can know.
+    fn do_deed(&mut self, actor: u64, job: JobId, start: &StartStep, end: &End) {
+        let candidate = candidate_of(&start.uses);
+        let policy = self.chronicles[&job].graph.nodes[start.step.at()].policy(candidate);
+        let Some(policy) = policy.filter(|_| start.work == Work::Run) else { return };
+        let output = match end {
+            End::Answers(Outcome::Succeeded(output)) => Some(output.clone()),
+            End::AnswersTwice(Outcome::Succeeded(output), _) => Some(output.clone()),
+            End::Answers(Outcome::Failed(_)) => None,
+            _ => self.dice.chance(500).then(|| json!("done and not told")),
+        };
+        let Some(output) = output else { return };
+        let chronicle = &self.chronicles[&job];
+        let place = (start.step.at(), start.item.at());
+        let is_zombie = self.actors[&actor].epoch() != Some(chronicle.epoch());
+        let may_repeat = policy == InDoubt::Retry || chronicle.may_repeat(place) || is_zombie;
+        self.coverage.count("doubt", "deed that must not be done twice");
+        self.ledger.did((job, place.0, place.1, candidate), output, may_repeat);
+    }
+
+    /// How a probe ends: it tells what was done, if it can.
+    fn draw_probe(&mut self, job: JobId, start: &StartStep) -> End {
+        let bad = self.weather.has(Fault::Body) && self.dice.chance(self.weather.failures);
+        let kind = self.dice.below(4);
+        if bad && kind == 0 {
+            return End::Hangs;
+        }
+        let place = (job, start.step.at(), start.item.at(), candidate_of(&start.uses));
+        End::Answers(match (bad.then_some(kind), self.ledger.deed(place)) {
+            (Some(1), _) => Outcome::Unknown,
+            (Some(2), _) => Outcome::Failed(Failure::fatal("test.fatal", "it will not pass")),
+            (Some(_), _) => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),
+            (None, Some(output)) => Outcome::Succeeded(output.clone()),
+            (None, None) => Outcome::NotDone,
+        })
+    }
+
     fn draw_end(&mut self, job: JobId, start: &StartStep) -> End {
         let value = self.draw_value(job, start);
         let place = job.seed() ^ u64::from(start.step.0).wrapping_mul(0x9e37_79b9);
@@ -120,7 +163,10 @@ impl World {
             _ => ("body failed", Failure::retryable("test.fault", "it may pass")),
         };
         self.coverage.count("fault", name);
-        End::Answers(Outcome::Failed(failure))
+        End::Answers(match &*failure.code {
+            "step.panicked" | "step.actor" => Outcome::Lost(failure),
+            _ => Outcome::Failed(failure),
+        })
     }
 
     /// A result that can be told from others, of the kind that later steps want.
@@ -168,7 +214,7 @@ impl World {
 
     pub(crate) fn body_timed_out(&mut self, id: u64) {
         let failure = Failure::retryable("step.timeout", "the attempt took too long");
-        self.stop_body(id, Outcome::Failed(failure));
+        self.stop_body(id, Outcome::Lost(failure));
     }
 
     /// Stops a body: the first end counts. It is called ended when it is gone.
@@ -205,4 +251,9 @@ impl World {
             self.say_ended(actor, token, outcome);
         }
     }
+}
+
+/// The candidate of this kind.
+fn candidate_of(uses: &str) -> u32 {
+    uses.strip_prefix("fallback").map_or(0, |n| n.parse().expect("a fallback has its number"))
 }

@@ -1,14 +1,15 @@
 //! The oracle: reads what becomes durable of one job, foretells from the graph what may be there,
 //! and keeps books of its own. It knows nothing of the engine's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use callsheet_engine::definition::OnError;
 use callsheet_engine::limits::MAX_DEATHS_COUNT;
-use callsheet_engine::{Event, Failure, Interruption, Outcome, Timestamp};
+use callsheet_engine::{Event, Failure, Interruption, Outcome, Resolution, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::doubts::{Asked, Doubt};
 use crate::graph::{Fan, Graph, If};
 use crate::store::Status;
 
@@ -28,14 +29,17 @@ pub(crate) struct Chronicle {
     pub(crate) graph: Arc<Graph>,
     steps: Vec<StepBook>,
     /// Where the open attempts are, by fence.
-    open: BTreeMap<u64, (usize, usize)>,
-    last_fence: u64,
+    pub(crate) open: BTreeMap<u64, (usize, usize)>,
+    pub(crate) last_fence: u64,
     stop: Option<Stop>,
     pub(crate) ended: Option<Status>,
     epoch: u64,
     records: u64,
     /// No record has come under the latest epoch.
-    fresh: bool,
+    pub(crate) fresh: bool,
+    /// What persons have said about doubts, and where they let something be done again.
+    pub(crate) words: BTreeMap<(usize, usize), Vec<Resolution>>,
+    pub(crate) repeatable: BTreeSet<(usize, usize)>,
     /// A supervisor has given the job up.
     pub(crate) given_up: bool,
 }
@@ -61,20 +65,22 @@ enum Settled {
 }
 
 #[derive(Clone, Debug)]
-struct ItemBook {
+pub(crate) struct ItemBook {
     value: Option<Value>,
     attempts: u32,
-    tries: u32,
-    deaths: u32,
-    candidate: u32,
-    at: Stage,
+    pub(crate) tries: u32,
+    pub(crate) deaths: u32,
+    pub(crate) candidate: u32,
+    pub(crate) at: Stage,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Stage {
+pub(crate) enum Stage {
     Queued,
     Open(u64),
     Due(Timestamp),
+    Asleep(Timestamp),
+    Doubt(Doubt),
     Done(Value),
     Failed,
     Dropped,
@@ -86,7 +92,8 @@ impl ItemBook {
     }
 
     fn is_busy(&self) -> bool {
-        matches!(self.at, Stage::Open(_) | Stage::Due(_))
+        use Stage::{Asleep, Doubt, Due, Open};
+        matches!(self.at, Open(_) | Due(_) | Asleep(_) | Doubt(_))
     }
 }
 
@@ -106,6 +113,8 @@ impl Chronicle {
             epoch: 0,
             records: 1,
             fresh: false,
+            words: BTreeMap::new(),
+            repeatable: BTreeSet::new(),
             given_up: false,
         }
     }
@@ -143,6 +152,30 @@ impl Chronicle {
             }
             Event::StepExpanded { step, items, .. } => self.expand(step.at(), items, event),
             Event::StepStarted { .. } => self.start(event),
+            Event::SleepBegan { step, due, at } => {
+                self.must_decide(step.at(), event);
+                let nap = self.graph.nodes[step.at()].nap;
+                let right = !self.skips(step.at()) && nap == u64::try_from(due.0 - at.0).ok();
+                hold!(right, "a timer is set as its step says", "{event:?}");
+                let asleep = ItemBook { at: Stage::Asleep(*due), ..ItemBook::new(None) };
+                self.steps[step.at()].items = Some(vec![asleep]);
+            }
+            Event::SleepEnded { step, at } => {
+                self.must_run(event);
+                let over = match self.item(step.at(), 0).at {
+                    Stage::Asleep(due) if due <= *at => Some(due),
+                    _ => None,
+                };
+                hold!(over.is_some(), "no wait ends early", "{event:?}");
+                let output = json!({ "due_at": over.map(|due| due.0) });
+                self.item_mut(step.at(), 0).at = Stage::Done(output);
+                self.conclude(step.at());
+            }
+            Event::StepInDoubt { .. }
+            | Event::ProbeStarted { .. }
+            | Event::ProbeFailed { .. }
+            | Event::StepHeld { .. }
+            | Event::DoubtResolved { .. } => self.doubt(event, told),
             Event::StepFailed { step, failure, .. } => {
                 self.must_decide(step.at(), event);
                 let broken = !self.skips(step.at()) && self.list_of(step.at()).is_none();
@@ -174,8 +207,7 @@ impl Chronicle {
             }
             Event::AttemptFailed { token, failure, .. } => {
                 self.must_run(event);
-                let said = Outcome::Failed(failure.clone());
-                hold!(was_told(told, token.0, &said), "failures come from bodies", "{event:?}");
+                hold!(failed(told, token.0, failure), "failures come from bodies", "{event:?}");
                 self.retry(event);
             }
             Event::AttemptInterrupted { token, cause, .. } => {
@@ -185,9 +217,18 @@ impl Chronicle {
                     || was_told(told, token.0, &Outcome::Stopped);
                 let right = if death { self.fresh } else { given_back };
                 hold!(right, "only new owners and shutdowns interrupt", "{event:?}");
-                self.place(token.0, event);
-                let book = self.close(token.0, Stage::Due(Timestamp(0)));
-                book.tries -= 1;
+                let place = self.place(token.0, event);
+                let book = match self.asked(place) {
+                    // A probe: the policy is asked anew.
+                    Some(_) => self.ask(place, Asked::Policy),
+                    None => {
+                        let once = self.policy(place);
+                        hold!(once.is_none(), "what is done once is in doubt", "{event:?}");
+                        let book = self.close(token.0, Stage::Due(Timestamp(0)));
+                        book.tries -= 1;
+                        book
+                    }
+                };
                 book.deaths += u32::from(death);
             }
             Event::ItemFailed { step, item, failure, .. } => {
@@ -220,7 +261,8 @@ impl Chronicle {
         self.must_run(event);
         if self.steps[step].items.is_none() {
             self.must_decide(step, event);
-            let single = self.graph.nodes[step].fan == Fan::Single;
+            let node = &self.graph.nodes[step];
+            let single = node.fan == Fan::Single && node.nap.is_none();
             hold!(single && !self.skips(step), "a step starts when it is ready", "{event:?}");
             self.steps[step].items = Some(vec![ItemBook::new(None)]);
         }
@@ -291,8 +333,7 @@ impl Chronicle {
                 let over = !failure.retryable || book.tries >= node.retry.max_attempts;
                 let last = book.candidate as usize == node.fallbacks;
                 hold!(over && last, "an item fails when nothing is left to try", "{event:?}");
-                let said = Outcome::Failed(failure.clone());
-                hold!(was_told(told, token, &said), "failures come from bodies", "{event:?}");
+                hold!(failed(told, token, failure), "failures come from bodies", "{event:?}");
                 self.close(token, Stage::Failed);
             }
             Stage::Queued => {
@@ -300,6 +341,7 @@ impl Chronicle {
                 hold!(broken, "an item fails when it has no input", "{event:?}");
                 self.item_mut(step, item).at = Stage::Failed;
             }
+            Stage::Doubt(_) => self.fail_doubt(event, (step, item), failure, told),
             _ => hold!(false, "an item fails once", "{event:?} at {:?}", book.at),
         }
         match self.graph.nodes[step].on_error {
@@ -339,7 +381,7 @@ impl Chronicle {
         items.any(|item| item.deaths >= MAX_DEATHS_COUNT)
     }
 
-    fn must_run(&self, event: &Event) {
+    pub(crate) fn must_run(&self, event: &Event) {
         hold!(self.stop.is_none(), "nothing moves on in a job that is stopped", "{event:?}");
     }
 
@@ -353,13 +395,13 @@ impl Chronicle {
         hold!(met, "needs come first", "{event:?}");
     }
 
-    fn place(&self, fence: u64, event: &Event) -> (usize, usize) {
+    pub(crate) fn place(&self, fence: u64, event: &Event) -> (usize, usize) {
         let place = self.open.get(&fence).copied();
         hold!(place.is_some(), "only open fences speak", "{event:?}, open {:?}", self.open);
         place.unwrap_or_default()
     }
 
-    fn close(&mut self, fence: u64, at: Stage) -> &mut ItemBook {
+    pub(crate) fn close(&mut self, fence: u64, at: Stage) -> &mut ItemBook {
         let (step, item) = self.open.remove(&fence).expect("its place was looked up");
         let book = self.item_mut(step, item);
         let done = matches!(book.at, Stage::Done(_));
@@ -382,7 +424,7 @@ impl Chronicle {
     }
 
     /// Settles a step whose items all have.
-    fn conclude(&mut self, step: usize) {
+    pub(crate) fn conclude(&mut self, step: usize) {
         let output = |book: &ItemBook| match &book.at {
             Stage::Done(output) => Some(Some(output.clone())),
             Stage::Failed => Some(None),
@@ -449,15 +491,15 @@ impl Chronicle {
         Value::Object(outputs.collect())
     }
 
-    fn books(&self, step: usize) -> &[ItemBook] {
+    pub(crate) fn books(&self, step: usize) -> &[ItemBook] {
         self.steps[step].items.as_deref().unwrap_or_default()
     }
 
-    fn item(&self, step: usize, item: usize) -> &ItemBook {
+    pub(crate) fn item(&self, step: usize, item: usize) -> &ItemBook {
         &self.books(step)[item]
     }
 
-    fn item_mut(&mut self, step: usize, item: usize) -> &mut ItemBook {
+    pub(crate) fn item_mut(&mut self, step: usize, item: usize) -> &mut ItemBook {
         &mut self.steps[step].items.as_mut().expect("the step was decided on")[item]
     }
 }
@@ -490,16 +532,26 @@ impl Chronicle {
             0 => "own".to_owned(),
             n => format!("fallback{n}"),
         };
-        Some((step, item, book.attempts, uses, input))
+        let number = match &book.at {
+            Stage::Doubt(doubt) => doubt.probes,
+            _ => book.attempts,
+        };
+        Some((step, item, number, uses, input))
     }
 }
 
-fn was_told(told: &Told, fence: u64, outcome: &Outcome) -> bool {
+/// Whether the body said that it failed so, or gave no answer.
+pub(crate) fn failed(told: &Told, fence: u64, failure: &Failure) -> bool {
+    was_told(told, fence, &Outcome::Failed(failure.clone()))
+        || was_told(told, fence, &Outcome::Lost(failure.clone()))
+}
+
+pub(crate) fn was_told(told: &Told, fence: u64, outcome: &Outcome) -> bool {
     told.get(&fence).is_some_and(|said| said.contains(outcome))
 }
 
 /// The shortest and the longest wait after so many tries.
-fn bounds(retry: &callsheet_engine::definition::Retry, tries: u32) -> (u64, u64) {
+pub(crate) fn bounds(retry: &callsheet_engine::definition::Retry, tries: u32) -> (u64, u64) {
     let most = retry.max.0 as f64;
     let mut bare = retry.initial.0 as f64;
     for _ in 1..tries {

@@ -7,6 +7,7 @@ mod campaign;
 mod chronicle;
 mod coverage;
 mod dice;
+mod doubts;
 mod graph;
 mod ledger;
 mod process;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use callsheet_engine::definition::{Condition, Fallback, OnError, Retry, Step, Workflow};
+use callsheet_engine::definition::{Condition, Fallback, InDoubt, OnError, Retry, Step, Workflow};
 use callsheet_engine::{Millis, Plan};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,10 @@ pub(crate) struct Node {
     pub(crate) on_error: OnError,
     /// Its body has no effect but its result.
     pub(crate) pure: bool,
+    /// A timer of so many milliseconds, and then nothing of what runs a body.
+    pub(crate) nap: Option<u64>,
+    /// What its own kind and every second fallback must not do twice; the others may be repeated.
+    pub(crate) in_doubt: Option<InDoubt>,
 }
 
 /// A step's `if`.
@@ -114,7 +118,9 @@ impl Node {
         needs.sort_unstable();
         needs.dedup();
         let fallbacks = if dice.chance(250) { 1 + dice.index(2) } else { 0 };
-        Self {
+        let policies = [InDoubt::Retry, InDoubt::Probe, InDoubt::Fail, InDoubt::Hold];
+        let in_doubt = dice.chance(300).then(|| *dice.pick(&policies));
+        let node = Self {
             needs,
             condition,
             fan,
@@ -124,11 +130,37 @@ impl Node {
             timeout: Millis(dice.spread(1_000, 600_000)),
             fallbacks,
             on_error: if dice.chance(300) { OnError::Continue } else { OnError::Fail },
-            pure: dice.chance(400),
+            pure: dice.chance(400) && in_doubt.is_none(),
+            nap: None,
+            in_doubt,
+        };
+        match dice.chance(120) {
+            true => node.asleep(dice.spread(1, 7_200_000)),
+            false => node,
         }
     }
 
+    /// The same as a timer.
+    fn asleep(self, span: u64) -> Self {
+        let (fan, reads, nap) = (Fan::Single, None, Some(span));
+        Self { fan, reads, nap, fallbacks: 0, pure: false, in_doubt: None, ..self }
+    }
+
+    /// What a candidate says about doubts.
+    pub(crate) fn policy(&self, candidate: u32) -> Option<InDoubt> {
+        self.in_doubt.filter(|_| candidate.is_multiple_of(2))
+    }
+
     fn step(&self, n: usize) -> Step {
+        if let Some(span) = self.nap {
+            return Step {
+                sleep: Some(Millis(span).to_string()),
+                needs: self.needs.iter().map(|need| format!("s{need}")).collect(),
+                condition: self.condition(),
+                on_error: self.on_error,
+                ..Step::new(format!("s{n}"), "")
+            };
+        }
         let mut with = Map::new();
         let for_each = match &self.fan {
             Fan::Single => None,
@@ -145,20 +177,31 @@ impl Node {
         Step {
             with: Value::Object(with),
             needs: self.needs.iter().map(|need| format!("s{need}")).collect(),
-            condition: match self.condition {
-                If::Absent => None,
-                If::Constant(truth) => Some(Condition::Constant(truth)),
-                If::IsNone(need) => Some(Condition::Expression(format!("steps.s{need} is none"))),
-            },
+            condition: self.condition(),
             concurrency: if for_each.is_some() { self.concurrency } else { 8 },
             for_each,
             retry: self.retry.clone(),
             timeout: self.timeout,
-            fallback: (1..=self.fallbacks)
-                .map(|n| Fallback { uses: format!("fallback{n}"), with: None, in_doubt: None })
+            fallback: (1..=self.fallbacks as u32)
+                .map(|n| Fallback {
+                    uses: format!("fallback{n}"),
+                    with: None,
+                    in_doubt: self.policy(n),
+                })
                 .collect(),
             on_error: self.on_error,
+            in_doubt: self.policy(0),
             ..Step::new(format!("s{n}"), "own")
+        }
+    }
+}
+
+impl Node {
+    fn condition(&self) -> Option<Condition> {
+        match self.condition {
+            If::Absent => None,
+            If::Constant(truth) => Some(Condition::Constant(truth)),
+            If::IsNone(need) => Some(Condition::Expression(format!("steps.s{need} is none"))),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use callsheet_engine::{Decision, Event, JobId, Outcome, Timestamp};
 
+use serde_json::Value;
+
 use crate::chronicle::{Told, hold};
 use crate::store::Status;
 
@@ -22,6 +24,8 @@ pub(crate) struct Ledger {
     /// Pure bodies that have begun before their start was durable, by epoch and fence.
     ahead: BTreeSet<(JobId, u64, u64)>,
     told: BTreeMap<JobId, Told>,
+    /// What was done of what must not be done twice, by job, step, item and candidate.
+    deeds: BTreeMap<Deed, (Value, bool)>,
     /// Cancels that were acknowledged as accepted.
     pub(crate) cancelled: BTreeSet<JobId>,
     /// Ends that somebody was told of.
@@ -38,7 +42,22 @@ struct Waits {
     due: BTreeMap<(u32, u32, u32), (i64, i64)>,
 }
 
+/// Where a deed is done: job, step, item and candidate.
+type Deed = (JobId, usize, usize, u32);
+
 impl Ledger {
+    /// A deed is done that must not be done twice, unless somebody has allowed that.
+    pub(crate) fn did(&mut self, deed: Deed, output: Value, may_repeat: bool) {
+        let before = self.deeds.insert(deed, (output, may_repeat));
+        let allowed = before.is_none_or(|(_, haunted)| may_repeat || haunted);
+        hold!(allowed, "what is done once is done once", "{deed:?} is done again");
+    }
+
+    /// The result of a deed that was done.
+    pub(crate) fn deed(&self, deed: Deed) -> Option<&Value> {
+        self.deeds.get(&deed).map(|(output, _)| output)
+    }
+
     pub(crate) fn created(&mut self, id: JobId, key: Option<(u64, u64)>) {
         if let Some((key, request)) = key {
             let before = self.keys.insert(key, (request, id));
@@ -128,7 +147,18 @@ impl Ledger {
                         waits.due.insert(next, (steady.0 + wait, jumped));
                     }
                 }
-                Event::AttemptInterrupted { token, .. } => {
+                Event::SleepBegan { step, due, at } => {
+                    let wait = due.0 - at.0;
+                    waits.due.insert((step.0, 0, 0), (steady.0 + wait, jumped));
+                }
+                Event::SleepEnded { step, .. } => {
+                    if let Some((due, before)) = waits.due.remove(&(step.0, 0, 0)) {
+                        let soonest = due - (jumped - before);
+                        let in_time = steady.0 >= soonest;
+                        hold!(in_time, "timers fire in time", "{event:?} {steady:?} < {soonest}");
+                    }
+                }
+                Event::AttemptInterrupted { token, .. } | Event::StepInDoubt { token, .. } => {
                     if let Some((step, item, attempt)) = waits.places.get(&token.0) {
                         waits.due.remove(&(*step, *item, attempt + 1));
                     }

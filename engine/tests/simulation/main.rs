@@ -12,6 +12,7 @@ mod campaign;
 mod chronicle;
 mod coverage;
 mod dice;
+mod doubts;
 mod graph;
 mod ledger;
 mod process;

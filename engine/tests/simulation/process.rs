@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use callsheet_engine::{JobId, Millis, Timestamp};
 
-use crate::actor::{Actor, JobMsg};
+use crate::actor::{Actor, HELD_UNTIL, JobMsg};
 use crate::store::{Answer, Asker, Refusal, Request, Status, Verb};
 use crate::weather::Fault;
 use crate::world::{SECOND, What, World};
@@ -65,6 +65,7 @@ impl World {
         let now = self.wall();
         for (job, status) in self.store.live() {
             match status {
+                Status::Sleeping(HELD_UNTIL) => {}
                 Status::Sleeping(until) if until > now => self.schedule(id, job, until),
                 _ => self.tell_jobs(id, JobsMsg::Wake(job)),
             }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use callsheet_engine::{Event, JobId, Millis, Outcome, Timestamp, Token};
+use callsheet_engine::{Event, ItemIndex, JobId, Millis, Outcome, StepIndex, Timestamp, Token};
 
 use crate::actor::Actor;
 use crate::body::Body;
@@ -109,6 +109,8 @@ pub(crate) enum What {
     BodyTimedOut(u64),
     BodyGone(u64),
     Late(u64, Token, Outcome),
+    /// Somebody looks at a doubt that is held.
+    Person(JobId, StepIndex, ItemIndex),
     Release(u64),
     Exit(u64),
     Die(u64),
@@ -221,6 +223,7 @@ impl World {
             What::BodyTimedOut(body) => self.body_timed_out(body),
             What::BodyGone(body) => self.body_gone(body),
             What::Late(actor, token, outcome) => self.late(actor, token, outcome),
+            What::Person(job, step, item) => self.look(job, step, item),
             What::Release(process) => self.release(process),
             What::Exit(process) => self.exit(process),
             What::Die(process) => self.die(process, "death at any time"),
@@ -369,6 +372,12 @@ impl World {
                     }
                     self.mix(event.at().0 as u64);
                     self.say(|_| format!("durable: {job} {sequence}: {event:?}"));
+                }
+                for event in &commit.events {
+                    if let Event::StepHeld { step, item, .. } = event {
+                        let wait = self.dice.spread(SECOND, 1_800 * SECOND);
+                        self.after(wait, What::Person(job, *step, *item));
+                    }
                 }
                 self.ledger.check_results(job, &commit.events);
                 let told = self.ledger.told_of(job);
