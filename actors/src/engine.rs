@@ -10,7 +10,6 @@ use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream}
 use callsheet_storage::{
     ArtifactStore, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
 };
-use fail::fail_point;
 use ractor::ActorRef;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -219,18 +218,19 @@ impl Engine {
         self.accept(id, job).await
     }
 
+    /// Accepts a job in a task of its own: whoever asked may go away in the middle, and a job that
+    /// became durable all the same would wait for the next start of the engine.
     async fn accept(&self, id: JobId, job: NewJob) -> Result<Submitted, EngineError> {
-        let core = self.core();
-        fail_point!("engine.submit.before");
-        let created = core.store.create(job).await.inspect_err(|error| core.note(error))?;
-        fail_point!("engine.submit.after");
+        let core = Arc::clone(self.core());
+        let control = core.control.clone();
+        let task = control.spawn(async move { core.accept(id, job).await });
+        let created = match task.await {
+            Ok(created) => created?,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => return Err(EngineError::ShuttingDown),
+        };
         match created {
-            Created::New => {
-                core.counters.jobs_submitted.up();
-                // A tree that is just being restarted finds the job in the store.
-                let _ = core.tell_jobs(JobsMsg::Begin(id));
-                Ok(Submitted { job: self.job(id), is_new: true })
-            }
+            Created::New => Ok(Submitted { job: self.job(id), is_new: true }),
             Created::Existing(id) => Ok(Submitted { job: self.job(id), is_new: false }),
             Created::Conflict(job) => Err(EngineError::KeyReused { job }),
         }

@@ -6,6 +6,7 @@
 
 pub mod limits;
 
+mod accept;
 mod builder;
 mod cancels;
 mod clock;

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use callsheet_actors::{EngineError, Submit};
 use callsheet_storage::{JobStatus, ListQuery};
+use futures::FutureExt;
 use serde_json::json;
 
 use crate::world::{Runs, attempts, engine, eventually, failure, kinds, output, run, workflow};
@@ -24,6 +25,19 @@ output: '{{ steps.b.text }}'",
     let stats = engine.stats();
     assert_eq!((stats.jobs_submitted, stats.jobs_succeeded), (1, 1));
     assert_eq!((stats.attempts_started, stats.attempts_succeeded, stats.attempts_open), (2, 2, 0));
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_submitter_goes_away_in_the_middle_runs_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let steps = "  - { id: a, uses: say, with: { text: 'hello' } }";
+    let builder = kinds(&Runs::default()).workflow(workflow(steps)).data_dir(dir.path());
+    let engine = builder.open().await.unwrap();
+    // Asked once, so that it has begun, and dropped before the disk has answered.
+    let submit = engine.submit(Submit::named("test", json!({})));
+    assert!(submit.now_or_never().is_none(), "the disk is not that quick");
+    eventually("it runs to its end", || engine.stats().jobs_succeeded == 1).await;
     engine.shutdown().await;
 }
 
