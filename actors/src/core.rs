@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use callsheet_engine::definition::Catalog;
 use callsheet_storage::{Store, StoreError};
@@ -28,6 +29,10 @@ pub(crate) struct Core {
     /// The actors' own runtime; bodies run on `shared.runtime`.
     pub(crate) control: Handle,
     pub(crate) bodies: Arc<Semaphore>,
+    /// When the engine was opened.
+    pub(crate) opened: Instant,
+    /// The place for the one job that is tried.
+    pub(crate) trials: Arc<Semaphore>,
     /// Jobs that may have an actor at once.
     pub(crate) max_active_jobs: usize,
     pub(crate) counters: Counters,
@@ -66,6 +71,8 @@ impl Core {
             control,
             plans: Plans::default(),
             bodies: Arc::new(Semaphore::new(crate::limits::MAX_RUNNING_BODIES_COUNT)),
+            opened: Instant::now(),
+            trials: Arc::new(Semaphore::new(1)),
             max_active_jobs,
             counters: Counters::default(),
             roster: Roster::default(),

@@ -40,6 +40,11 @@ pub const PASSIVATE_AFTER_MS: u64 = 1_000;
 /// Deaths of one job's actor in a row before the job is quarantined.
 pub const MAX_ACTOR_DEATHS_COUNT: u32 = 3;
 
+/// Time that a suspected job is tried alone, and that the engine lives before it tries the first:
+/// what kills a process mostly does so soon. Beyond it the next one is tried beside it, so that
+/// long steps do not wait for each other.
+pub const TRIAL_MS: u64 = 1_000;
+
 /// First and longest wait before a dead job actor is started again; it doubles in between.
 pub const RESTART_BACKOFF_MS: (u64, u64) = (100, 30_000);
 

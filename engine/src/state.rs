@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::event::Interruption;
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, JobId, StepIndex, Token};
-use crate::limits::MAX_OPEN_ATTEMPTS_COUNT;
+use crate::limits::{MAX_DEATHS_COUNT, MAX_OPEN_ATTEMPTS_COUNT};
 use crate::plan::{Plan, PlannedStep};
 use crate::time::Timestamp;
 
@@ -302,6 +302,19 @@ impl JobState {
     /// Whether as many attempts are open as one job may have.
     pub(crate) fn is_full(&self) -> bool {
         self.open.len() >= MAX_OPEN_ATTEMPTS_COUNT
+    }
+
+    /// Whether the death that the open attempts have just died is the last but one that is borne:
+    /// after one more the job is quarantined. To be asked before [`Input::Resume`].
+    ///
+    /// [`Input::Resume`]: crate::Input::Resume
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        let deaths = |(step, item): &(StepIndex, ItemIndex)| {
+            self.item(*step, *item).map_or(0, |item| item.deaths + 1)
+        };
+        let most = self.open.values().map(deaths).max().unwrap_or(0);
+        self.phase == Phase::Running && most + 1 == MAX_DEATHS_COUNT
     }
 
     /// Fences of the attempts that are open.

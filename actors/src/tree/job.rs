@@ -21,7 +21,7 @@ use callsheet_storage::{Commit, JobHead, JobStatus, StoreError};
 use fail::fail_point;
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::AbortHandle;
 
 use super::JobsMsg;
@@ -29,6 +29,7 @@ use super::answer::{Answered, CancelAnswer, Reply};
 use super::attempt::{self, AttemptMsg, End, Running};
 use super::ledger::{Landed, Ledger, Turn};
 use super::parking::{self, Flight};
+use super::trial::Trial;
 use crate::clock;
 use crate::core::Core;
 use crate::handle::{HELD_UNTIL, JobView};
@@ -56,6 +57,10 @@ pub(crate) enum JobMsg {
     /// Somebody has looked whether a deed in doubt was done, and is to be told when their word is
     /// durable.
     Resolve(StepIndex, ItemIndex, Resolution, oneshot::Sender<Answered<bool>>),
+    /// It is this job's turn to be tried alone.
+    Tried(OwnedSemaphorePermit),
+    /// It was tried for long enough.
+    Cleared,
     /// The process is about to stop: let what runs end, start nothing.
     Drain,
     /// The process stops now: give every attempt back.
@@ -102,6 +107,7 @@ struct Owned {
     attempts: BTreeMap<Token, Running>,
     timer: Option<(Timestamp, AbortHandle)>,
     draining: bool,
+    trial: Trial,
 }
 
 impl Actor for Job {
@@ -165,11 +171,14 @@ impl Life {
             JobMsg::BodyEnded(token, result) => self.body_ended(mailbox, token, result),
             JobMsg::StepEnded(token, outcome) => self.step_ended(mailbox, token, outcome),
             JobMsg::ComeOfAge(token) => self.grow(mailbox, token),
+            JobMsg::TimerFired if self.waits_for_trial() => {}
             JobMsg::TimerFired => self.turn(mailbox, Input::TimerFired, None),
             JobMsg::Cancel(reason, reply) => self.cancel(mailbox, reason, reply),
             JobMsg::Resolve(step, item, resolution, reply) => {
                 self.resolve(mailbox, Input::Resolve { step, item, resolution }, reply);
             }
+            JobMsg::Tried(place) => self.go_on_alone(mailbox, place),
+            JobMsg::Cleared => self.owned.iter_mut().for_each(|owned| owned.trial.clear()),
             JobMsg::Drain => self.drain(mailbox),
             JobMsg::Release => {
                 self.drain(mailbox);
@@ -186,6 +195,10 @@ impl Life {
         let events = claim.records.iter().flat_map(|record| &record.events);
         let state = fold(self.id, plan, events)
             .map_err(|error| StoreError::Damaged { job: self.id, why: error.to_string() })?;
+        let trial = match self.mode {
+            Mode::Again => Trial::of(&state, &self.core, mailbox),
+            Mode::First | Mode::Quarantine => Trial::None,
+        };
         self.owned = Some(Owned {
             state,
             head: claim.head,
@@ -197,7 +210,11 @@ impl Life {
             attempts: BTreeMap::new(),
             timer: None,
             draining: false,
+            trial,
         });
+        if self.waits_for_trial() {
+            return Ok(());
+        }
         let input = match self.mode {
             Mode::First | Mode::Again => Input::Resume,
             Mode::Quarantine => Input::Quarantine { failure: poisoned() },
@@ -205,6 +222,23 @@ impl Life {
         self.turn(mailbox, input, None);
         self.note_end();
         Ok(())
+    }
+
+    fn waits_for_trial(&self) -> bool {
+        self.owned.as_ref().is_some_and(|owned| owned.trial.is_waiting())
+    }
+
+    /// Goes on, after the others that are suspected and before the next of them.
+    fn go_on_alone(&mut self, mailbox: &Mailbox<JobMsg>, place: OwnedSemaphorePermit) {
+        let Some(owned) = &mut self.owned else { return };
+        owned.trial = Trial::None;
+        // A job that was cancelled meanwhile has nothing to go on with, nor has one that is to stop.
+        if owned.state.phase == Phase::Running && !owned.draining {
+            self.turn(mailbox, Input::Resume, None);
+            if let Some(owned) = &mut self.owned {
+                owned.trial.begin(place, &owned.state, mailbox);
+            }
+        }
     }
 
     fn cancel(
@@ -433,6 +467,7 @@ impl Life {
             _ if !owned.ledger.is_settled() => return Ok(()),
             _ => {}
         }
+        owned.trial.look(&owned.state);
         let over = owned.state.has_ended() || idle;
         let sleeps = match owned.head.status {
             JobStatus::Sleeping { until } if owned.state.only_waits() => Some(until),

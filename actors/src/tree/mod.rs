@@ -18,6 +18,7 @@ mod nursery;
 mod parking;
 mod root;
 mod scheduler;
+mod trial;
 
 pub use answer::CancelAnswer;
 pub(crate) use job::JobMsg;

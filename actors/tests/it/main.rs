@@ -15,4 +15,5 @@ mod running;
 mod steps;
 mod supervision;
 mod timers;
+mod trials;
 mod world;

@@ -139,4 +139,16 @@ steps:
             ",
         );
     }
+
+    #[test]
+    fn before_its_last_but_one_death_is_taken_in_a_job_is_suspected() {
+        let mut world = play(YAML, "start > start a");
+        assert!(!world.state.is_suspect(), "any job may have been there when the process died");
+        world.play("crash > died a; start a#2");
+        assert!(world.state.is_suspect(), "its second death");
+        world.play("crash > died a; start a#3");
+        assert!(!world.state.is_suspect(), "after its third it is quarantined at once");
+        world.play("a ok > ok a; expand b 3; start b[0]; start b[1]");
+        assert!(!world.state.is_suspect(), "an answer forgets the deaths before it");
+    }
 }
