@@ -232,7 +232,7 @@ impl Life {
     fn go_on_alone(&mut self, mailbox: &Mailbox<JobMsg>, place: OwnedSemaphorePermit) {
         let Some(owned) = &mut self.owned else { return };
         owned.trial = Trial::None;
-        // A job that was cancelled meanwhile has nothing to go on with, nor has one that is to stop.
+        // Nothing is to go on with in a job that was cancelled meanwhile, or that is to stop.
         if owned.state.phase == Phase::Running && !owned.draining {
             self.turn(mailbox, Input::Resume, None);
             if let Some(owned) = &mut self.owned {
