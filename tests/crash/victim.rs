@@ -193,7 +193,14 @@ impl Life {
 
     /// Cancels a job and sees to it that nothing of it is left.
     async fn cancel(&self, job: JobHandle) -> Result<(), EngineError> {
-        if job.cancel(None).await? != CancelAnswer::Accepted {
+        let answer = loop {
+            match job.cancel(None).await {
+                // The tree slept for as long as a cancel waits for it: nothing is promised yet.
+                Err(EngineError::Damaged { .. }) if self.act.is_some() => {}
+                answer => break answer?,
+            }
+        };
+        if answer != CancelAnswer::Accepted {
             return Ok(());
         }
         println!("cancelled {}", job.id());

@@ -51,6 +51,7 @@ impl Suites {
             .current_dir(&dir)
             .env(VARIABLE, fault.unwrap_or_default())
             .env("RUST_BACKTRACE", "0")
+            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
             .stdin(Stdio::null())
             .stdout(said.as_file().try_clone().unwrap())
             .stderr(said.as_file().try_clone().unwrap())
