@@ -4,6 +4,7 @@
 mod artifacts;
 mod client;
 mod docs;
+mod doubt;
 mod errors;
 mod events;
 mod jobs;

@@ -209,6 +209,7 @@ fn start(
 async fn engine(held: watch::Receiver<bool>) -> Engine {
     let builder = Engine::builder()
         .in_memory()
+        .step(crate::doubt::Letter)
         .step_fn("test.echo", |input: Text, _: StepContext| async move { Ok(input) })
         .step_fn("test.hold", move |_: Nothing, context: StepContext| {
             let mut held = held.clone();
