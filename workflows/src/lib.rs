@@ -1,8 +1,9 @@
 //! Callsheet's repertoire: step kinds for media and speech, and the shipped workflows.
 //!
-//! [`register`] gives an engine all of it; [`MediaOptions`] says what the steps may do. The heart
-//! is the workflow [`CAPTION`]: a video comes in, and comes out with captions, burned in and as
-//! files. Every file that a step makes is an artifact; no step takes a path of another one.
+//! [`register`] gives an engine all of it; [`MediaOptions`] says what the steps may do. Its heart
+//! are its workflows: [`CAPTION`] gives a video captions, burned in and as files, and
+//! [`BACKGROUND_MUSIC`] lays music under one. Every file that a step makes is an artifact; no step
+//! takes a path of another one.
 
 pub mod limits;
 pub mod subtitles;
@@ -20,13 +21,13 @@ mod tools;
 mod wav;
 
 pub use fetch::{Fetch, Fetched, Source};
-pub use ffmpeg::{Burn, Burned, Preset, Sound, Titled};
+pub use ffmpeg::{Burn, Burned, MixMusic, Mixed, Preset, Scoring, Sound, Titled};
 pub use media::{
     ExtractAudio, Extracted, Facts, Media, Probe, Stream, StreamKind, Verified, Verify, Written,
 };
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
 pub use quantity::{ByteSize, Span};
-pub use register::{CAPTION, register, step_kinds};
+pub use register::{BACKGROUND_MUSIC, CAPTION, register, step_kinds};
 pub use speech::{
     Choice, OfflineSpeech, Provider, Speech, Transcribe, TranscribeOffline, Transcript,
 };

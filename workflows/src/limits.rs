@@ -78,6 +78,41 @@ pub const OPENAI_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Share of the expected length that a written file must have. Below it: `verify.too_short`.
 pub const MIN_LENGTH_SHARE: f64 = 0.95;
 
+/// Most that a sound is raised or lowered to reach a loudness: beyond it noise is what is raised.
+/// The step then says that the loudness was not reached.
+pub const MAX_GAIN_DB: f64 = 40.0;
+
+/// Highest peak of a written sound, in dBTP: players and lossy encoders clip what lies above.
+pub const MAX_TRUE_PEAK_DBTP: f64 = -1.5;
+
+/// Where the limiter holds peaks before the encoder, which raises some of them.
+pub const LIMITER_CEILING_DB: f64 = -2.2;
+
+/// The lowest that the limiter knows.
+pub const MIN_CEILING_DB: f64 = -24.0;
+
+/// How far a written sound may be from its loudness; beyond it is corrected and written again.
+pub const LOUDNESS_TOLERANCE_LU: f64 = 0.5;
+
+/// The softest loudness that can be asked for: below, the pauses of speech count as silence.
+pub const MIN_LOUDNESS_LUFS: f64 = -40.0;
+
+/// The highest loudness that can be asked for: above, nothing but the limiter is heard.
+pub const MAX_LOUDNESS_LUFS: f64 = -8.0;
+
+/// Times that a mix is written until its loudness and its length are right. Usually it is once;
+/// after these it is taken as it is, and the step says that the loudness was not reached.
+pub const MAX_MIX_ROUNDS_COUNT: usize = 4;
+
+/// Factor on a sound. Beyond it: `ffmpeg.input`.
+pub const MAX_VOLUME_RATIO: f64 = 10.0;
+
+/// Time in which music fades out. Beyond it: `ffmpeg.input`.
+pub const MAX_FADE_S: f64 = 60.0;
+
+/// How far the end of a written sound may be from the end of the pictures: one AAC frame at 48 kHz.
+pub const MAX_DRIFT_S: f64 = 0.021;
+
 /// Sign of life of a step that waits for its turn.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 

@@ -3,7 +3,7 @@
 use callsheet_actors::EngineBuilder;
 
 use crate::fetch::Fetch;
-use crate::ffmpeg::Burn;
+use crate::ffmpeg::{Burn, MixMusic};
 use crate::media::{ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
 use crate::slots::Slots;
@@ -13,9 +13,12 @@ use crate::subtitles::Compose;
 /// The workflow `caption`: transcribe a video and burn the captions in.
 pub const CAPTION: &str = include_str!("../definitions/caption.yaml");
 
+/// The workflow `background-music`: lay music under a video.
+pub const BACKGROUND_MUSIC: &str = include_str!("../definitions/background-music.yaml");
+
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
-    step_kinds(builder, options).workflow(CAPTION)
+    step_kinds(builder, options).workflow(CAPTION).workflow(BACKGROUND_MUSIC)
 }
 
 /// Registers the step kinds alone, for workflows of one's own.
@@ -29,6 +32,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(TranscribeOffline::new(options, &slots))
         .step(Compose)
         .step(Burn::new(slots.clone()))
+        .step(MixMusic::new(slots.clone()))
         .step(Verify::new(slots))
 }
 
@@ -44,7 +48,7 @@ mod tests {
         let options = MediaOptions { openai: None, ..MediaOptions::default() };
         let engine = register(Engine::builder().in_memory(), &options).open().await.unwrap();
         let kinds: Vec<_> = engine.catalog().iter().collect();
-        assert_eq!(kinds.len(), 8);
+        assert_eq!(kinds.len(), 9);
         for kind in kinds {
             assert!(kind.description.ends_with('.'), "{}", kind.name);
             let fields = kind.input_schema["properties"].as_object().unwrap();
@@ -55,5 +59,6 @@ mod tests {
             assert_eq!(kind.input_schema["additionalProperties"], false, "{}", kind.name);
         }
         assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 7);
+        assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
     }
 }

@@ -34,7 +34,7 @@ const TOOLS: [MissingTool; 3] = [
     MissingTool {
         program: FFMPEG,
         package: "ffmpeg",
-        needed_for: "`media.extract_audio`, `ffmpeg.burn_subtitles`, `media.verify`",
+        needed_for: "`media.extract_audio`, `media.verify`, `ffmpeg.*`",
     },
     MissingTool { program: FFPROBE, package: "ffmpeg", needed_for: "every media step" },
     MissingTool {

@@ -13,6 +13,7 @@ const LINE_CHARS: usize = 300;
 /// Follows one run.
 pub(super) struct Log {
     duration_s: Option<f64>,
+    span: (f64, f64),
     percent: u32,
     /// Lines that report an error.
     pub(super) errors: Vec<String>,
@@ -20,8 +21,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(duration_s: Option<f64>) -> Self {
-        Self { duration_s, percent: 0, errors: Vec::new(), tail: VecDeque::new() }
+    pub(super) fn new(duration_s: Option<f64>, span: (f64, f64)) -> Self {
+        Self { duration_s, span, percent: 0, errors: Vec::new(), tail: VecDeque::new() }
     }
 
     /// Takes in one event; tells those who watch when a new percent is reached.
@@ -44,9 +45,15 @@ impl Log {
 
     fn percent(&self, time: &str) -> Option<u32> {
         let duration = self.duration_s.filter(|duration| *duration > 0.0)?;
-        let share = read_time(time)? / duration * 100.0;
-        let percent = share.clamp(0.0, 100.0) as u32;
-        Some(percent)
+        let share = read_time(time)? / duration;
+        let (from, to) = self.span;
+        let percent = from + share.clamp(0.0, 1.0) * (to - from);
+        Some(percent as u32)
+    }
+
+    /// The last lines, errors or not.
+    pub(super) fn tail(self) -> Vec<String> {
+        self.tail.into()
     }
 
     fn keep(&mut self, level: &LogLevel, line: &str) {
@@ -98,13 +105,20 @@ mod tests {
             ("00:00:05.00", None, None),
             ("00:00:05.00", Some(0.0), None),
         ] {
-            assert_eq!(Log::new(duration).percent(time), percent, "{time}");
+            assert_eq!(Log::new(duration, (0.0, 100.0)).percent(time), percent, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_a_part_has_its_part_of_the_percents() {
+        for (time, percent) in [("00:00:00.00", 30), ("00:00:05.00", 45), ("00:00:10.00", 60)] {
+            assert_eq!(Log::new(Some(10.0), (30.0, 60.0)).percent(time), Some(percent), "{time}");
         }
     }
 
     #[test]
     fn errors_are_kept_and_titles_are_not_taken_for_them() {
-        let mut log = Log::new(None);
+        let mut log = Log::new(None, (0.0, 100.0));
         for n in 0..30 {
             log.keep(&LogLevel::Info, &format!("[info] line {n}"));
         }

@@ -2,7 +2,11 @@
 
 mod burn;
 mod log;
+mod loudness;
+mod mix;
 mod run;
+mod score;
 
 pub use burn::{Burn, Burned, Preset, Sound, Titled};
+pub use mix::{MixMusic, Mixed, Scoring};
 pub(crate) use run::Run;

@@ -19,6 +19,7 @@ use crate::tools::{FFMPEG, install_hint};
 pub(crate) struct Run {
     context: StepContext,
     duration_s: Option<f64>,
+    span: (f64, f64),
     directory: Option<PathBuf>,
     args: Vec<OsString>,
 }
@@ -27,6 +28,8 @@ pub(crate) struct Run {
 pub(crate) struct Ended {
     /// Lines that report an error, though the run went on.
     pub(crate) errors: Vec<String>,
+    /// The last lines that it said.
+    pub(crate) said: Vec<String>,
 }
 
 impl Run {
@@ -35,7 +38,14 @@ impl Run {
         // Nothing is asked, and progress comes often enough to see even a short run move.
         let args = ["-hide_banner", "-nostdin", "-y", "-stats_period", "0.2"];
         let args = args.map(OsString::from).into();
-        Self { context: context.clone(), duration_s, directory: None, args }
+        let span = (0.0, 100.0);
+        Self { context: context.clone(), duration_s, span, directory: None, args }
+    }
+
+    /// The percents that this run begins and ends with, when it is a part of the work.
+    pub(crate) fn span(mut self, from: f64, to: f64) -> Self {
+        self.span = (from, to);
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -92,7 +102,7 @@ impl Run {
         self.context.prepare(command.as_inner_mut());
         let mut child = command.spawn().map_err(|error| cannot_start(&error))?;
         let adopted = self.context.adopt(child.as_inner().id()).disposable();
-        let mut log = Log::new(self.duration_s);
+        let mut log = Log::new(self.duration_s, self.span);
         follow(&mut child, &mut log, &self.context);
         let status = child.wait();
         drop(adopted);
@@ -102,9 +112,10 @@ impl Run {
         self.judge(status, log)
     }
 
-    fn judge(&self, status: ExitStatus, log: Log) -> StepResult<Ended> {
+    fn judge(&self, status: ExitStatus, mut log: Log) -> StepResult<Ended> {
         if status.success() {
-            return Ok(Ended { errors: log.errors });
+            let errors = std::mem::take(&mut log.errors);
+            return Ok(Ended { errors, said: log.tail() });
         }
         let said = log.said();
         let message = format!("`{}` ended with {status}:\n{said}", self.shown());

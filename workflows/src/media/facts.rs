@@ -50,6 +50,8 @@ pub struct Stream {
     pub channels: Option<u32>,
     /// Length in seconds, where the file says it.
     pub duration_s: Option<f64>,
+    /// When it ends, in seconds from the start of the file, where the file says it.
+    pub end_s: Option<f64>,
     /// Its language, where the file says it.
     pub language: Option<String>,
 }
@@ -81,7 +83,9 @@ impl Facts {
         let report: Report = serde_json::from_str(json).map_err(|error| {
             StepError::fatal("media.unreadable", format!("cannot read ffprobe's answer: {error}"))
         })?;
-        let streams: Vec<Stream> = report.streams.iter().map(RawStream::stream).collect();
+        let start = report.format.start_time.as_deref().and_then(|time| time.parse().ok());
+        let start: f64 = start.unwrap_or(0.0);
+        let streams: Vec<Stream> = report.streams.iter().map(|raw| raw.stream(start)).collect();
         if streams.is_empty() {
             return Err(StepError::fatal("media.no_streams", "the file holds no stream"));
         }
@@ -173,6 +177,7 @@ struct Report {
 #[derive(Deserialize)]
 struct RawFormat {
     format_name: String,
+    start_time: Option<String>,
     duration: Option<String>,
     size: Option<String>,
 }
@@ -188,6 +193,7 @@ struct RawStream {
     r_frame_rate: Option<String>,
     sample_rate: Option<String>,
     channels: Option<u32>,
+    start_time: Option<String>,
     duration: Option<String>,
     #[serde(default)]
     disposition: Disposition,
@@ -205,6 +211,9 @@ struct Disposition {
 
 #[derive(Default, Deserialize)]
 struct Tags {
+    /// Matroska has the end of a stream as text only, such as `00:00:12.021000000`.
+    #[serde(rename = "DURATION")]
+    end: Option<String>,
     language: Option<String>,
 }
 
@@ -214,7 +223,7 @@ struct SideData {
 }
 
 impl RawStream {
-    fn stream(&self) -> Stream {
+    fn stream(&self, file_start_s: f64) -> Stream {
         let rotation = self.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
         // Lying pictures are turned upright by every player, and by ffmpeg before any filter.
         let upright = (rotation / 90.0).rem_euclid(2.0).round() as u8 != 1;
@@ -230,8 +239,17 @@ impl RawStream {
             sample_rate: self.sample_rate.as_ref().and_then(|rate| rate.parse().ok()),
             channels: self.channels,
             duration_s: seconds(self.duration.as_deref()),
+            end_s: self.end_s(file_start_s),
             language: self.tags.language.clone().filter(|language| language != "und"),
         }
+    }
+
+    fn end_s(&self, file_start_s: f64) -> Option<f64> {
+        let Some(duration) = seconds(self.duration.as_deref()) else {
+            return self.tags.end.as_deref().and_then(clock);
+        };
+        let start: Option<f64> = self.start_time.as_deref().and_then(|time| time.parse().ok());
+        Some(duration + start.map_or(0.0, |start| (start - file_start_s).max(0.0)))
     }
 
     fn kind(&self) -> StreamKind {
@@ -247,6 +265,14 @@ impl RawStream {
 
 fn seconds(text: Option<&str>) -> Option<f64> {
     text?.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
+}
+
+/// Reads `HH:MM:SS.ss`.
+fn clock(text: &str) -> Option<f64> {
+    let mut parts = text.split(':').map(|part| part.trim().parse::<f64>().ok());
+    let (h, m, s) = (parts.next()??, parts.next()??, parts.next()??);
+    let time = (h * 60.0 + m) * 60.0 + s;
+    (parts.next().is_none() && time.is_finite() && time > 0.0).then_some(time)
 }
 
 fn ratio(text: &str) -> Option<f64> {
@@ -301,6 +327,21 @@ mod tests {
             stream["side_data_list"] = json!([{ "rotation": rotation }]);
             let found = facts(json!([stream]), "1");
             assert_eq!((found.width.unwrap(), found.height.unwrap()), expected, "{rotation}");
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_where_its_container_says() {
+        for (fields, end_s) in [
+            (json!({ "duration": "10.0" }), Some(10.0)),
+            (json!({ "duration": "10.0", "start_time": "1.5" }), Some(11.5)),
+            (json!({ "tags": { "DURATION": "00:01:12.021000000" } }), Some(72.021)),
+            (json!({ "tags": { "DURATION": "soon" } }), None),
+            (json!({}), None),
+        ] {
+            let mut stream = video(64, 64, "25/1");
+            stream.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            assert_eq!(facts(json!([stream]), "20").streams[0].end_s, end_s, "{fields}");
         }
     }
 

@@ -26,9 +26,17 @@ impl OpenMedia {
     pub(crate) async fn open(artifact: &Artifact, context: &StepContext) -> StepResult<Self> {
         let path = std::path::absolute(context.open(artifact).await?)?;
         Container::of_media(&path)?;
-        let facts = probe(&path, context).await?;
+        Self::written(&path, context).await
+    }
+
+    /// Opens a file that the step has written itself.
+    ///
+    /// # Errors
+    /// `media.*` when it is damaged or beyond a limit.
+    pub(crate) async fn written(path: &Path, context: &StepContext) -> StepResult<Self> {
+        let facts = probe(path, context).await?;
         facts.check()?;
-        Ok(Self { path, facts })
+        Ok(Self { path: path.to_owned(), facts })
     }
 }
 

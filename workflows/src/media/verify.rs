@@ -33,13 +33,17 @@ pub struct Written {
     /// Whether it must have sound.
     #[serde(default)]
     pub expect_audio: bool,
+    /// Whether the pictures are decoded too. Pictures that were copied as they came may have faults
+    /// of their own that every player bears.
+    #[serde(default = "default_decode")]
+    pub decode_video: bool,
     /// Whether the sound is decoded too. Sound that was copied as it came may have faults of its
     /// own that every player bears.
-    #[serde(default = "default_decode_audio")]
+    #[serde(default = "default_decode")]
     pub decode_audio: bool,
 }
 
-fn default_decode_audio() -> bool {
+fn default_decode() -> bool {
     true
 }
 
@@ -68,15 +72,19 @@ impl Verify {
     async fn decode(
         &self,
         media: &OpenMedia,
-        with_audio: bool,
+        input: &Written,
         context: &StepContext,
     ) -> StepResult<()> {
         // A file of sound alone is decoded in any case: else nothing of it would be.
-        let with_audio = with_audio || !media.facts.has_video;
+        let with_audio = input.decode_audio || !media.facts.has_video;
         let mut run = Run::new(context, media.facts.duration_s)
             .arg("-xerror")
             .args(input_args(&media.path))
             .args(["-map", "0:v?"]);
+        if !input.decode_video {
+            // Read to the end all the same.
+            run = run.args(["-c:v", "copy"]);
+        }
         if with_audio {
             run = run.args(["-map", "0:a?"]);
         }
@@ -86,12 +94,16 @@ impl Verify {
             _ => error,
         })?;
         // ffmpeg looks into every stream when it opens a file, also into those it then leaves.
-        let left = media.facts.streams.iter().filter(|_| !with_audio);
-        let left: Vec<&str> = left
-            .filter(|stream| stream.kind == StreamKind::Audio)
-            .filter_map(|stream| stream.codec.as_deref())
-            .chain(["null"])
-            .collect();
+        let is_left = |kind| match kind {
+            StreamKind::Audio => !with_audio,
+            StreamKind::Video => !input.decode_video,
+            _ => false,
+        };
+        let left = media.facts.streams.iter().filter(|stream| is_left(stream.kind));
+        // What cuts pictures apart without a decoder behind it signs as `NULL`.
+        let nameless = (!input.decode_video).then_some("NULL");
+        let left = left.filter_map(|stream| stream.codec.as_deref()).chain(nameless);
+        let left: Vec<&str> = left.chain(["null"]).collect();
         match decoded.errors.iter().find(|line| !left.iter().any(|name| is_of(name, line))) {
             Some(line) => {
                 let message = format!("the file does not decode without errors: {line}");
@@ -121,7 +133,7 @@ impl Step for Verify {
     async fn run(&self, input: Written, context: StepContext) -> StepResult<Verified> {
         let media = OpenMedia::open(&input.media, &context).await?;
         check(&media.facts, &input)?;
-        self.decode(&media, input.decode_audio, &context).await?;
+        self.decode(&media, &input, &context).await?;
         let codec = |kind| media.facts.first(kind).and_then(|stream| stream.codec.clone());
         Ok(Verified {
             duration_s: media.facts.duration_s.unwrap_or(0.0),

@@ -56,6 +56,35 @@ async fn a_cancelled_encode_leaves_no_process_behind() {
     assert_eq!(children(job.id()), [""; 0]);
 }
 
+/// A mix is several runs of ffmpeg: those who watch see one piece of work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mix_grows_in_percents_and_is_cancelled_without_a_trace() {
+    let samples = Samples::new();
+    let film = samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=64x64:rate=5:duration=300 -f lavfi -t 300 -i sine \
+         -preset ultrafast -c:a flac",
+        "film.mkv",
+    );
+    let engine = engine(&offline()).await;
+    let mut watching = engine.progress();
+    let input = json!({ "video": film, "music": film, "duck": true });
+    let submitted = engine.submit(Submit::named("background-music", input)).await.unwrap();
+    let job = submitted.job;
+    let mut percents = vec![0.0];
+    while *percents.last().unwrap() < 31.0 {
+        let progress = watching.recv().await.unwrap();
+        if progress.step_id == "mix" {
+            percents.push(progress.percent);
+        }
+    }
+    assert!(percents.is_sorted(), "{percents:?}");
+    assert!(children(job.id()).iter().any(|line| line.contains("stream_loop")), "it is at work");
+    job.cancel(None).await.unwrap();
+    let view = job.wait_for(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(view.head.status, JobStatus::Cancelled);
+    assert_eq!(children(job.id()), [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_watch_see_percents_that_grow() {
     let samples = Samples::new();

@@ -98,6 +98,7 @@ async fn no_step_opens_a_script() {
             ("media.extract_audio", json!({ "media": upload })),
             ("media.verify", json!({ "media": upload })),
             ("ffmpeg.burn_subtitles", json!({ "video": upload, "subtitles": ass })),
+            ("ffmpeg.mix_music", json!({ "video": upload, "music": upload })),
         ] {
             let failure = step(&engine, kind, with).await.unwrap_err();
             is_refused(&engine, &failure, looks_like);

@@ -7,6 +7,7 @@ mod cancelling;
 mod caption;
 mod fetching;
 mod hostile;
+mod music;
 mod openai;
 mod samples;
 mod steps;
