@@ -27,6 +27,8 @@ pub(crate) struct Caller {
     /// The job that it asked for last, and whether that is acknowledged.
     job: Option<JobId>,
     acknowledged: bool,
+    /// Whether it is about to ask; it does not do so twice at a time.
+    is_to_call: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,7 @@ impl Caller {
             questions: 0,
             job: None,
             acknowledged: false,
+            is_to_call: false,
         }
     }
 
@@ -98,11 +101,12 @@ impl World {
             submit => submit,
         };
         self.callers.push(Caller::new(wish, at));
-        self.after(at, What::Call(self.callers.len() - 1));
+        self.call_after(at, self.callers.len() - 1);
     }
 
     /// A caller asks, or asks again.
     pub(crate) fn call(&mut self, caller: usize) {
+        self.callers[caller].is_to_call = false;
         if self.callers[caller].answered || self.callers[caller].waiting.is_some() {
             return;
         }
@@ -115,7 +119,14 @@ impl World {
 
     pub(crate) fn call_again(&mut self, caller: usize) {
         let wait = self.dice.spread(1_000, 10 * SECOND);
-        self.after(wait, What::Call(caller));
+        self.call_after(wait, caller);
+    }
+
+    /// A caller asks after a while, unless it is about to ask anyway.
+    pub(crate) fn call_after(&mut self, wait: u64, caller: usize) {
+        if !std::mem::replace(&mut self.callers[caller].is_to_call, true) {
+            self.after(wait, What::Call(caller));
+        }
     }
 
     fn call_submit(&mut self, main: u64, caller: usize, graph: usize, key: Option<(u64, u64)>) {

@@ -193,14 +193,14 @@ impl World {
         self.bodies.retain(|_, body| body.actor != actor);
         for caller in gone.callers() {
             self.callers[caller].waiting = None;
-            self.after(50_000, What::Call(caller));
+            self.call_after(50_000, caller);
         }
     }
 
     fn drop_message(&mut self, message: &JobMsg) {
         if let JobMsg::Cancel(caller) = message {
             self.callers[*caller].waiting = None;
-            self.after(50_000, What::Call(*caller));
+            self.call_after(50_000, *caller);
         }
     }
 
