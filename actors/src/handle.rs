@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::size::measure;
-use crate::tree::{CancelAnswer, JobMsg, JobsMsg};
+use crate::tree::{Answered, CancelAnswer, JobMsg, JobsMsg};
 
-/// Times that a cancel is handed to an actor that ends before it answers.
-const CANCEL_TRIES_COUNT: u32 = 100;
+/// Times that a job's actor is asked, each of which ends before it answers.
+const ASKS_COUNT: u32 = 100;
 
 /// The wait between those times.
-const CANCEL_RETRY: Duration = Duration::from_millis(50);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A job that only waits for a person sleeps until the end of the calendar, 9999-12-31, for store
 /// and scheduler. Lists show it as held.
@@ -120,24 +120,8 @@ impl JobHandle {
         if head.status.has_ended() {
             return Ok(CancelAnswer::AlreadyEnded(head.status));
         }
-        let core = self.engine.core();
-        let _asked = core.cancels.ask();
-        for _ in 0..CANCEL_TRIES_COUNT {
-            let (reply, answer) = oneshot::channel();
-            let message = JobMsg::Cancel(reason.clone(), reply);
-            if core.tell_jobs(JobsMsg::Tell(self.id, message)).is_ok()
-                && let Ok(answer) = answer.await
-            {
-                return Ok(answer?);
-            }
-            self.engine.health()?;
-            // The actor died with the message; another is started from the journal.
-            tokio::time::sleep(CANCEL_RETRY).await;
-        }
-        if self.engine.is_draining() {
-            return Err(EngineError::ShuttingDown);
-        }
-        Err(EngineError::Damaged { job: self.id, why: "no actor can be had for it".into() })
+        let _asked = self.engine.core().cancels.ask();
+        self.ask(|reply| JobMsg::Cancel(reason.clone(), reply)).await
     }
 
     /// Decides about a step that is held because nobody knew whether its deed was done. Answers
@@ -154,22 +138,33 @@ impl JobHandle {
     ) -> Result<(), EngineError> {
         check_result(&resolution)?;
         let place = held_place(&self.view().await?.state, step, item)?;
-        let core = self.engine.core();
-        for _ in 0..CANCEL_TRIES_COUNT {
+        let (step_at, item_at) = place;
+        let was_held =
+            self.ask(|reply| JobMsg::Resolve(step_at, item_at, resolution.clone(), reply)).await?;
+        let why = "somebody has decided about it just now";
+        match was_held {
+            true => Ok(()),
+            false => Err(EngineError::NotHeld { step: step.into(), why: why.into() }),
+        }
+    }
+
+    /// Tells the job's actor something that it answers once that is durable; another actor when the
+    /// one that was told ends without an answer.
+    async fn ask<T>(
+        &self,
+        message: impl Fn(oneshot::Sender<Answered<T>>) -> JobMsg,
+    ) -> Result<T, EngineError> {
+        for _ in 0..ASKS_COUNT {
             let (reply, answer) = oneshot::channel();
-            let message = JobMsg::Resolve(place.0, place.1, resolution.clone(), reply);
-            if core.tell_jobs(JobsMsg::Tell(self.id, message)).is_ok()
+            let told = self.engine.core().tell_jobs(JobsMsg::Tell(self.id, message(reply)));
+            if told.is_ok()
                 && let Ok(answer) = answer.await
             {
-                let why = "somebody has decided about it just now";
-                return match answer? {
-                    true => Ok(()),
-                    false => Err(EngineError::NotHeld { step: step.into(), why: why.into() }),
-                };
+                return Ok(answer?);
             }
             self.engine.health()?;
             // The actor died with the message; another is started from the journal.
-            tokio::time::sleep(CANCEL_RETRY).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
         if self.engine.is_draining() {
             return Err(EngineError::ShuttingDown);

@@ -518,8 +518,10 @@ impl Owned {
 
     /// Sets one timer, for the soonest wait.
     fn arm(&mut self, mailbox: &Mailbox<JobMsg>) {
-        // A draining job starts nothing, so no wait is worth waking up for.
-        let waits = self.state.phase == Phase::Running && !self.draining;
+        // A draining job starts nothing, so no wait is worth waking up for, and one that waits for
+        // its trial goes on with that.
+        let waits =
+            self.state.phase == Phase::Running && !self.draining && !self.trial.is_waiting();
         let Some(due) = self.state.next_wake().filter(|_| waits) else { return };
         if let Some((armed, timer)) = &self.timer {
             if *armed == due && !timer.is_finished() {

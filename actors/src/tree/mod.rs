@@ -20,6 +20,7 @@ mod root;
 mod scheduler;
 mod trial;
 
+pub(crate) use answer::Answered;
 pub use answer::CancelAnswer;
 pub(crate) use job::JobMsg;
 pub(crate) use jobs::JobsMsg;

@@ -11,7 +11,9 @@ use crate::world::{Runs, attempts, failure, kinds, workflow};
 /// An engine over a store that outlives it. Dropped, it dies as a process does: nothing is given
 /// back.
 async fn life(store: &Arc<MemoryStore>) -> Engine {
-    let steps = "  - { id: a, uses: nap, with: { millis: 600000 } }";
+    let steps = "  - { id: a, uses: nap, with: { millis: 600000 } }
+  - { id: b, uses: flaky, with: { failures: 99 },
+      retry: { max_attempts: 99, initial: 200ms, factor: 1, jitter: 0 } }";
     kinds(&Runs::default()).store(store.clone()).workflow(workflow(steps)).open().await.unwrap()
 }
 
@@ -46,6 +48,16 @@ async fn a_suspect_goes_on_by_itself_and_is_quarantined_after_one_more_death() {
     drop((job, engine));
     let view = life(&store).await.job(id).wait().await.unwrap();
     assert_eq!((failure(&view).as_str(), attempts(&view, "a")), ("job.poisoned", 3));
+}
+
+#[tokio::test]
+async fn a_suspect_waits_for_its_trial_without_being_woken() {
+    let (_store, engine, job) = twice_bereft().await;
+    until_attempt(&job, 3).await;
+    // Its other step was due long before.
+    let actors = engine.actors();
+    let actor = actors.iter().find(|actor| actor.kind == "job").unwrap();
+    assert!(actor.handled < 50, "{actor:?}");
 }
 
 #[tokio::test]
