@@ -157,7 +157,9 @@ pub(crate) async fn list(
         (status = 413, description = "`request.too_large`"),
         (status = 415, description = "`request.media_type`"),
         (status = 422, description = "`request.field`"),
+        (status = 500, description = "`job.damaged`"),
         (status = 503, description = "`engine.draining`, `store.failed`"),
+        (status = 507, description = "`store.full`"),
     ),
 )]
 pub(crate) async fn cancel(

@@ -118,30 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn the_json_has_every_field_and_the_table_what_is_known() {
+    fn figures_are_rounded_and_the_table_has_what_is_known() {
         let mut report = Report { job: "chain10".into(), concurrency: 16, ..Report::default() };
         report.p50_ms = Some(1.234_56);
         report.note("file_system", "ext4");
         report.note("records_per_job", 12.000_01);
         let value: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
-        let names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut expected = vec![
-            "job",
-            "concurrency",
-            "jobs_per_s",
-            "steps_per_s",
-            "p50_ms",
-            "p99_ms",
-            "cpu_ms_per_job",
-            "rss_mib",
-            "bytes_per_step",
-            "flushes_per_step",
-            "ratio_to_bare_store",
-            "ratio_to_bare_log",
-            "detail",
-        ];
-        expected.sort_unstable();
-        assert_eq!(names, expected);
         assert_eq!(value["p50_ms"], 1.235);
         assert!(value["p99_ms"].is_null());
         assert_eq!(value["detail"]["records_per_job"], 12.0);
