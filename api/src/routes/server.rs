@@ -27,7 +27,7 @@ pub(crate) struct Status {
     tag = "server",
     responses(
         (status = 200, description = "It works", body = Status),
-        (status = 503, description = "`store.failed`"),
+        (status = 503, description = "`store.failed`, `engine.failed`"),
     ),
 )]
 pub(crate) async fn health(State(state): State<AppState>) -> Result<Json<Status>, Refusal> {
@@ -44,7 +44,7 @@ pub(crate) async fn health(State(state): State<AppState>) -> Result<Json<Status>
     tag = "server",
     responses(
         (status = 200, description = "They are", body = Status),
-        (status = 503, description = "`engine.draining`, `store.failed`"),
+        (status = 503, description = "`engine.draining`, `store.failed`, `engine.failed`"),
     ),
 )]
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Status>, Refusal> {
