@@ -10,6 +10,8 @@ pub mod subtitles;
 
 mod fetch;
 mod ffmpeg;
+#[allow(dead_code, unused_imports)] // The steps that ask it come one by one.
+mod lower;
 mod media;
 mod options;
 mod quantity;
@@ -22,6 +24,7 @@ mod wav;
 
 pub use fetch::{Fetch, Fetched, Source};
 pub use ffmpeg::{Burn, Burned, MixMusic, Mixed, Preset, Scoring, Sound, Titled};
+pub use lower::{Fate, Format, PictureCodec, Quality, SoundCodec, Way};
 pub use media::{
     ExtractAudio, Extracted, Facts, Media, Probe, Stream, StreamKind, Verified, Verify, Written,
 };

@@ -75,6 +75,10 @@ pub const MAX_OPENAI_AUDIO_BYTES: u64 = 24 * 1024 * 1024;
 /// Time for one call of the OpenAI API: an hour of speech takes a few minutes.
 pub const OPENAI_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+/// Size of one file that an encoder writes: an hour of UHD has a tenth of it. Beyond it:
+/// `ffmpeg.too_large`.
+pub const MAX_WRITTEN_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+
 /// Share of the expected length that a written file must have. Below it: `verify.too_short`.
 pub const MIN_LENGTH_SHARE: f64 = 0.95;
 

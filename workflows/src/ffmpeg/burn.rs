@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Run;
 use crate::limits::MAX_ASS_BYTES;
+use crate::lower::Format;
 use crate::media::{Facts, OpenMedia, Stream, StreamKind, input_args};
 use crate::slots::Slots;
 
@@ -99,9 +100,6 @@ pub enum Sound {
 /// a filter graph ever holds.
 const CAPTIONS: &str = "captions.ass";
 
-/// Codings of sound that MP4 holds and players play.
-const COPIED: [&str; 4] = ["aac", "mp3", "ac3", "eac3"];
-
 impl Burn {
     pub(crate) fn new(slots: Slots) -> Self {
         Self { slots }
@@ -177,7 +175,7 @@ fn sound(facts: &Facts) -> Sound {
         .peekable();
     if codecs.peek().is_none() {
         Sound::None
-    } else if codecs.all(|codec| COPIED.contains(&codec)) {
+    } else if codecs.all(|codec| Format::Mp4.holds(StreamKind::Audio, codec)) {
         Sound::Copied
     } else {
         Sound::Encoded

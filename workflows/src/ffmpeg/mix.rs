@@ -15,6 +15,7 @@ use crate::limits::{
     MAX_DRIFT_S, MAX_FADE_S, MAX_LOUDNESS_LUFS, MAX_MIX_ROUNDS_COUNT, MAX_VOLUME_RATIO,
     MIN_LOUDNESS_LUFS,
 };
+use crate::lower::Format;
 use crate::media::{OpenMedia, StreamKind, input_args};
 use crate::slots::Slots;
 
@@ -87,9 +88,6 @@ pub struct Mixed {
     pub has_speech: bool,
 }
 
-/// Codings of pictures that MP4 holds and players play. Matroska holds all the others.
-const MP4_CODECS: [&str; 5] = ["h264", "hevc", "av1", "vp9", "mpeg4"];
-
 impl MixMusic {
     pub(crate) fn new(slots: Slots) -> Self {
         Self { slots }
@@ -134,7 +132,7 @@ impl Step for MixMusic {
             true_peak_dbtp: measured.peak_dbtp,
             loudness_reached: measured.reaches(target) && !silent,
             has_speech: mix.score.speech.is_some(),
-            video: context.put_file(mix.to, mix.target.name, mix.target.media_type).await?,
+            video: context.put_file(mix.to.clone(), mix.name(), mix.target.media_type()).await?,
         })
     }
 }
@@ -157,26 +155,6 @@ impl Scoring {
     }
 }
 
-/// What the pictures are written into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Target {
-    name: &'static str,
-    media_type: &'static str,
-    /// What ffmpeg calls it, and what it is told beside.
-    muxer: &'static [&'static str],
-}
-
-impl Target {
-    fn of(codec: &str) -> Self {
-        if MP4_CODECS.contains(&codec) {
-            let muxer = &["-movflags", "+faststart", "-f", "mp4"];
-            return Self { name: "video.mp4", media_type: "video/mp4", muxer };
-        }
-        let muxer = &["-f", "matroska"];
-        Self { name: "video.mkv", media_type: "video/x-matroska", muxer }
-    }
-}
-
 /// A mix that is being made.
 struct Mix<'a> {
     context: &'a StepContext,
@@ -186,7 +164,8 @@ struct Mix<'a> {
     music: PathBuf,
     length_s: f64,
     score: Score,
-    target: Target,
+    /// What the pictures are written into, as they are.
+    target: Format,
     to: PathBuf,
     /// Percents that those who watch were told.
     done: f64,
@@ -226,12 +205,12 @@ impl<'a> Mix<'a> {
                 fade_out_s: input.fade_out_s,
                 length_s: 0.0,
             },
-            target: Target::of(pictures.codec.as_deref().unwrap_or_default()),
+            target: Format::of_pictures(pictures.codec.as_deref().unwrap_or_default()),
             to: PathBuf::new(),
             video,
             done: 0.0,
         };
-        mix.to = work.join(mix.target.name);
+        mix.to = work.join(mix.name());
         mix.find_lengths(&music, &work).await?;
         Ok(mix)
     }
@@ -294,7 +273,7 @@ impl<'a> Mix<'a> {
             .args(["-map", "[out]", "-sn", "-dn", "-c:v", "copy"])
             .args(["-c:a", "aac", "-b:a", "192k", "-ar", "48000", "-ac", "2"])
             .args(["-max_muxing_queue_size", "4096"])
-            .args(self.target.muxer)
+            .args(self.target.muxer())
             .output(&self.to)
             .run(self.slots)
             .await?;
@@ -335,6 +314,10 @@ impl<'a> Mix<'a> {
 
     fn graph(&self, level: &Level, measure: Option<&str>) -> String {
         Score { length_s: self.length_s, ..self.score }.graph(level, measure)
+    }
+
+    fn name(&self) -> String {
+        format!("video.{}", self.target.name())
     }
 
     /// The percents of the next run: a share of what is left, since nobody knows how many come.
@@ -401,18 +384,5 @@ mod tests {
     fn an_absent_loudness_is_the_usual_one_and_null_is_none() {
         assert_eq!(scoring(json!({})).loudness_lufs, Some(-16.0));
         assert_eq!(scoring(json!({ "loudness_lufs": null })).loudness_lufs, None);
-    }
-
-    #[test]
-    fn pictures_go_where_they_can_stay_as_they_are() {
-        for (codec, name) in [
-            ("h264", "video.mp4"),
-            ("hevc", "video.mp4"),
-            ("vp8", "video.mkv"),
-            ("prores", "video.mkv"),
-            ("", "video.mkv"),
-        ] {
-            assert_eq!(Target::of(codec).name, name, "{codec}");
-        }
     }
 }

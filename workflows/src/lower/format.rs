@@ -1,0 +1,271 @@
+//! What each container holds and players play in it. The one list of the media steps.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::codec::{PictureCodec, SoundCodec};
+use crate::media::StreamKind;
+
+/// A container that files are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // The usual names, from those with pictures to those of sound alone.
+pub enum Format {
+    Mp4,
+    Mov,
+    Mkv,
+    Webm,
+    M4a,
+    Mp3,
+    Wav,
+    Flac,
+    Ogg,
+}
+
+/// Codings of pictures that MP4 holds and players play.
+const MP4_PICTURES: [&str; 5] = ["h264", "hevc", "av1", "vp9", "mpeg4"];
+
+/// Codings of sound that MP4 holds and players play.
+const MP4_SOUNDS: [&str; 4] = ["aac", "mp3", "ac3", "eac3"];
+
+/// Subtitles that are text, and so can be written as any other text.
+const TEXTS: [&str; 6] = ["subrip", "webvtt", "ass", "ssa", "mov_text", "text"];
+
+impl Format {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Mp4,
+        Self::Mov,
+        Self::Mkv,
+        Self::Webm,
+        Self::M4a,
+        Self::Mp3,
+        Self::Wav,
+        Self::Flac,
+        Self::Ogg,
+    ];
+
+    /// The container that takes pictures of this coding as they are: MP4 where it can, since
+    /// everything plays it, else Matroska, which holds all.
+    pub(crate) fn of_pictures(codec: &str) -> Self {
+        if Self::Mp4.holds(StreamKind::Video, codec) { Self::Mp4 } else { Self::Mkv }
+    }
+
+    /// Whether a stream of this coding can be in it as it is, and be played.
+    pub(crate) fn holds(self, kind: StreamKind, codec: &str) -> bool {
+        match kind {
+            StreamKind::Video => self.holds_pictures_of(codec),
+            StreamKind::Audio => self.holds_sound_of(codec),
+            StreamKind::Subtitle => self.holds_subtitles_of(codec),
+            StreamKind::Picture | StreamKind::Other => false,
+        }
+    }
+
+    fn holds_pictures_of(self, codec: &str) -> bool {
+        match self {
+            Self::Mp4 => MP4_PICTURES.contains(&codec),
+            Self::Mov => ["h264", "hevc", "mpeg4", "prores", "mjpeg", "dnxhd"].contains(&codec),
+            Self::Mkv => true,
+            Self::Webm => ["vp8", "vp9", "av1"].contains(&codec),
+            Self::M4a | Self::Mp3 | Self::Wav | Self::Flac | Self::Ogg => false,
+        }
+    }
+
+    fn holds_sound_of(self, codec: &str) -> bool {
+        let pcm = ["pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"];
+        match self {
+            Self::Mp4 => MP4_SOUNDS.contains(&codec),
+            Self::Mov => {
+                ["aac", "mp3", "ac3", "alac", "pcm_s16be"].contains(&codec) || pcm.contains(&codec)
+            }
+            Self::Mkv => true,
+            Self::Webm => ["opus", "vorbis"].contains(&codec),
+            Self::M4a => ["aac", "alac", "ac3", "eac3"].contains(&codec),
+            Self::Mp3 => codec == "mp3",
+            Self::Wav => pcm.contains(&codec) || codec == "pcm_u8",
+            Self::Flac => codec == "flac",
+            Self::Ogg => ["opus", "vorbis", "flac"].contains(&codec),
+        }
+    }
+
+    fn holds_subtitles_of(self, codec: &str) -> bool {
+        match self {
+            Self::Mp4 | Self::Mov => codec == "mov_text",
+            Self::Mkv => {
+                let kept = ["subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle"];
+                kept.contains(&codec)
+            }
+            Self::Webm => codec == "webvtt",
+            Self::M4a | Self::Mp3 | Self::Wav | Self::Flac | Self::Ogg => false,
+        }
+    }
+
+    /// What subtitles of this coding become in it; none when they cannot be in it at all.
+    pub(crate) fn rewritten_subtitles(self, codec: &str) -> Option<&'static str> {
+        if !TEXTS.contains(&codec) {
+            return None;
+        }
+        match self {
+            Self::Mp4 | Self::Mov => Some("mov_text"),
+            Self::Mkv => Some("subrip"),
+            Self::Webm => Some("webvtt"),
+            Self::M4a | Self::Mp3 | Self::Wav | Self::Flac | Self::Ogg => None,
+        }
+    }
+
+    /// Whether pictures can be in it.
+    pub(crate) fn has_pictures(self) -> bool {
+        matches!(self, Self::Mp4 | Self::Mov | Self::Mkv | Self::Webm)
+    }
+
+    /// Whether it can have more than one track of sound.
+    pub(crate) fn has_many_sounds(self) -> bool {
+        self.has_pictures()
+    }
+
+    /// Its name, which is also the ending of its files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Mov => "mov",
+            Self::Mkv => "mkv",
+            Self::Webm => "webm",
+            Self::M4a => "m4a",
+            Self::Mp3 => "mp3",
+            Self::Wav => "wav",
+            Self::Flac => "flac",
+            Self::Ogg => "ogg",
+        }
+    }
+
+    /// Its media type.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Mp4 => "video/mp4",
+            Self::Mov => "video/quicktime",
+            Self::Mkv => "video/x-matroska",
+            Self::Webm => "video/webm",
+            Self::M4a => "audio/mp4",
+            Self::Mp3 => "audio/mpeg",
+            Self::Wav => "audio/wav",
+            Self::Flac => "audio/flac",
+            Self::Ogg => "audio/ogg",
+        }
+    }
+
+    /// What ffmpeg calls it, and what it is told beside: a player can begin before it has it all.
+    pub(crate) fn muxer(self) -> &'static [&'static str] {
+        match self {
+            Self::Mp4 => &["-movflags", "+faststart", "-f", "mp4"],
+            Self::Mov => &["-movflags", "+faststart", "-f", "mov"],
+            Self::Mkv => &["-f", "matroska"],
+            Self::Webm => &["-f", "webm"],
+            Self::M4a => &["-movflags", "+faststart", "-f", "ipod"],
+            Self::Mp3 => &["-f", "mp3"],
+            Self::Wav => &["-f", "wav"],
+            Self::Flac => &["-f", "flac"],
+            Self::Ogg => &["-f", "ogg"],
+        }
+    }
+
+    /// The mark that players look for in front of pictures, where ffmpeg writes another one.
+    pub(crate) fn tag(self, codec: &str) -> Option<&'static str> {
+        // With `hev1`, what ffmpeg writes of itself, Apple's players show nothing.
+        (codec == "hevc" && matches!(self, Self::Mp4 | Self::Mov)).then_some("hvc1")
+    }
+
+    /// What pictures are encoded as, unless something else is asked for.
+    pub(crate) fn picture_codec(self) -> PictureCodec {
+        if self == Self::Webm { PictureCodec::Vp9 } else { PictureCodec::H264 }
+    }
+
+    /// What sound is encoded as, unless something else is asked for.
+    pub(crate) fn sound_codec(self) -> SoundCodec {
+        match self {
+            Self::Mp4 | Self::Mov | Self::Mkv | Self::M4a => SoundCodec::Aac,
+            Self::Webm | Self::Ogg => SoundCodec::Opus,
+            Self::Mp3 => SoundCodec::Mp3,
+            Self::Wav => SoundCodec::Pcm,
+            Self::Flac => SoundCodec::Flac,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_and_what_is_not() {
+        use StreamKind::{Audio, Subtitle, Video};
+        for (format, kind, codec, held) in [
+            (Format::Mp4, Video, "h264", true),
+            (Format::Mp4, Video, "vp8", false),
+            (Format::Mp4, Video, "prores", false),
+            (Format::Mp4, Audio, "aac", true),
+            (Format::Mp4, Audio, "opus", false),
+            (Format::Mp4, Subtitle, "subrip", false),
+            (Format::Mov, Video, "prores", true),
+            (Format::Mov, Audio, "pcm_s16le", true),
+            (Format::Mkv, Video, "", true),
+            (Format::Mkv, Subtitle, "mov_text", false),
+            (Format::Webm, Video, "h264", false),
+            (Format::Webm, Video, "vp9", true),
+            (Format::Webm, Audio, "aac", false),
+            (Format::Webm, Audio, "opus", true),
+            (Format::M4a, Audio, "aac", true),
+            (Format::M4a, Video, "h264", false),
+            (Format::Mp3, Audio, "mp3", true),
+            (Format::Mp3, Audio, "aac", false),
+            (Format::Wav, Audio, "pcm_s16le", true),
+            (Format::Flac, Audio, "flac", true),
+            (Format::Ogg, Audio, "vorbis", true),
+            (Format::Ogg, Audio, "mp3", false),
+        ] {
+            assert_eq!(format.holds(kind, codec), held, "{format:?} {codec}");
+        }
+    }
+
+    #[test]
+    fn what_a_format_encodes_it_holds() {
+        for format in Format::ALL {
+            let sound = format.sound_codec();
+            assert!(format.holds(StreamKind::Audio, sound.codec()), "{format:?}");
+            assert!(!format.holds(StreamKind::Picture, "png"), "{format:?}");
+            if format.has_pictures() {
+                let pictures = format.picture_codec();
+                assert!(format.holds(StreamKind::Video, pictures.codec()), "{format:?}");
+                let text = format.rewritten_subtitles("ass");
+                assert!(text.is_some_and(|text| format.holds(StreamKind::Subtitle, text)));
+            }
+            assert_eq!(format.rewritten_subtitles("dvd_subtitle"), None, "{format:?}");
+            assert_eq!(format.muxer().iter().filter(|arg| **arg == "-f").count(), 1);
+            let kind = if format.has_pictures() { "video/" } else { "audio/" };
+            assert!(format.media_type().starts_with(kind), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn pictures_go_where_they_can_stay_as_they_are() {
+        for (codec, format) in [
+            ("h264", Format::Mp4),
+            ("hevc", Format::Mp4),
+            ("vp8", Format::Mkv),
+            ("prores", Format::Mkv),
+            ("", Format::Mkv),
+        ] {
+            assert_eq!(Format::of_pictures(codec), format, "{codec}");
+        }
+        assert_eq!(Format::Mp4.tag("hevc"), Some("hvc1"));
+        assert_eq!(Format::Mkv.tag("hevc"), None);
+        assert_eq!(Format::Mov.tag("h264"), None);
+    }
+
+    #[test]
+    fn names_are_what_a_user_writes() {
+        for format in Format::ALL {
+            assert_eq!(serde_json::to_value(format).ok(), Some(format.name().into()));
+        }
+    }
+}
