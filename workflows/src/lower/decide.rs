@@ -718,7 +718,8 @@ mod tests {
             let args = lowered.output();
             prop_assert_eq!(lowered.fates.len(), facts.streams.len());
             for fate in &lowered.fates {
-                let held = fate.codec.as_deref().is_some_and(|codec| format.holds(fate.kind, codec));
+                let codec = fate.codec.as_deref();
+                let held = codec.is_some_and(|codec| format.holds(fate.kind, codec));
                 prop_assert_eq!(held, fate.way != Way::LeftOut, "{:?}", fate);
                 let map = format!("0:{}", fate.stream);
                 let maps = args.iter().filter(|arg| **arg == map).count();
