@@ -81,7 +81,7 @@ pub const MAX_WRITTEN_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
 /// Pictures that the encoder of a clip's ends can hold back to store them out of order. A source
 /// that holds back more is not cut, but encoded.
-pub const MAX_DELAY_FRAMES: i64 = 2;
+pub const MAX_DELAY_COUNT: i64 = 2;
 
 /// Share of the expected length that a written file must have. Below it: `verify.too_short`.
 pub const MIN_LENGTH_SHARE: f64 = 0.95;

@@ -4,7 +4,7 @@
 //! clip lies before the first and behind the last of them is encoded. Parts are counted, not timed:
 //! by their times, pictures that are stored in another order than they are shown in come twice.
 
-use crate::limits::MAX_DELAY_FRAMES;
+use crate::limits::MAX_DELAY_COUNT;
 
 /// One stored picture, in the order in which they are stored; times in the stream's own units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ fn delay(copied: &[Packet], step: i64) -> Option<u8> {
     let first = copied.first()?;
     let held = first.pts - first.dts;
     let delay = (held + step / 2).div_euclid(step);
-    (0..=MAX_DELAY_FRAMES).contains(&delay).then_some(delay as u8)
+    (0..=MAX_DELAY_COUNT).contains(&delay).then_some(delay as u8)
 }
 
 #[cfg(test)]
