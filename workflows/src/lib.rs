@@ -22,7 +22,7 @@ mod tls;
 mod tools;
 mod wav;
 
-pub use fetch::{Fetch, Fetched, Source};
+pub use fetch::{Fetch, Fetched, Origin, Source, Stored};
 pub use ffmpeg::{Burn, Burned, MixMusic, Mixed, Preset, Scoring, Sound, Titled};
 pub use lower::{Fate, Format, PictureCodec, Quality, SoundCodec, Way};
 pub use media::{

@@ -111,11 +111,39 @@ impl Schema {
                 let hint = format!("it has to match `{}`", cut(pattern));
                 value(format!("`{found}` has not the form wanted here"), hint)
             }
+            ValidationErrorKind::MinLength { limit } => value(
+                format!("`{found}` is too short"),
+                format!("at least {}", count(*limit, "character")),
+            ),
+            ValidationErrorKind::MinItems { limit } => value(
+                format!("`{found}` is too short"),
+                format!("at least {}", count(*limit, "item")),
+            ),
+            ValidationErrorKind::MaxItems { limit } => value(
+                format!("`{found}` is too long"),
+                format!("at most {}", count(*limit, "item")),
+            ),
+            ValidationErrorKind::AnyOf { context }
+            | ValidationErrorKind::OneOfNotValid { context } => match meant_form(error, context) {
+                Some(errors) => errors.iter().flat_map(|error| self.describe(error)).collect(),
+                None => {
+                    let forms = self.forms(error.schema_path(), context.len());
+                    let message = format!("`{found}` has none of the forms allowed here");
+                    whole(message, format!("expected {}", forms.join(", or ")))
+                }
+            },
             kind => {
                 let hint = format!("the schema's `{}` says so", kind.keyword());
                 whole(cut(&error.to_string()), hint)
             }
         }
+    }
+
+    /// What the schemas are that one of has to fit, in a few words each.
+    fn forms(&self, keyword: &Location, count: usize) -> Vec<String> {
+        let forms = self.source.pointer(keyword.as_str()).and_then(Value::as_array);
+        let forms = forms.into_iter().flatten().take(count);
+        forms.map(|schema| form(named(&self.source, schema))).collect()
     }
 
     /// The names of the properties in the schema that a keyword belongs to.
@@ -180,6 +208,53 @@ fn type_names(kind: &TypeKind) -> String {
     }
 }
 
+/// Of several forms the one that was meant, as what is wrong with it: the only one whose type is
+/// that of the value. What is wrong with the others says nothing: they were not tried.
+fn meant_form<'e>(
+    error: &ValidationError<'_>,
+    forms: &'e [Vec<ValidationError<'static>>],
+) -> Option<&'e [ValidationError<'static>]> {
+    let is_other_type = |inner: &ValidationError<'_>| {
+        matches!(inner.kind(), ValidationErrorKind::Type { .. })
+            && inner.instance_path() == error.instance_path()
+    };
+    let mut fitting = forms.iter().filter(|form| !form.iter().any(is_other_type));
+    let meant = fitting.next().filter(|form| !form.is_empty())?;
+    fitting.next().is_none().then_some(meant.as_slice())
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// A schema, or the one in the same document that it refers to.
+fn named<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    let name = schema.get("$ref").and_then(Value::as_str);
+    name.and_then(|name| root.pointer(name.strip_prefix('#')?)).unwrap_or(schema)
+}
+
+/// A form that a value may have: its title, or else its type and the fields that it must have.
+fn form(schema: &Value) -> String {
+    if let Some(title) = schema.get("title").and_then(Value::as_str) {
+        return cut(title);
+    }
+    if let Some(value) = schema.get("const") {
+        return format!("`{}`", cut(&value.to_string()));
+    }
+    if let Some(values) = schema.get("enum") {
+        return format!("one of {}", cut(&values.to_string()));
+    }
+    let kind = match schema.get("type") {
+        Some(Value::String(kind)) => format!("`{}`", cut(kind)),
+        _ => "a value of another kind".to_owned(),
+    };
+    let fields = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    let fields: Vec<&str> = fields.filter_map(Value::as_str).collect();
+    if fields.is_empty() { kind } else { format!("{kind} with {}", cut(&list(&fields))) }
+}
+
 /// The same path, in our words.
 fn to_place(location: &Location) -> Place {
     let turns = location.iter().map(|segment| match segment {
@@ -207,8 +282,7 @@ pub(crate) fn fill_defaults(schema: &Value, value: &mut Value) {
 
 /// A schema may refer to itself, so the depth is what ends it.
 fn fill_below(root: &Value, schema: &Value, value: &mut Value, depth: usize) {
-    let named = schema.get("$ref").and_then(Value::as_str);
-    let schema = named.and_then(|name| root.pointer(name.strip_prefix('#')?)).unwrap_or(schema);
+    let schema = named(root, schema);
     let Some(fields) = schema.get("properties").and_then(Value::as_object) else { return };
     let Value::Object(map) = value else { return };
     if depth == 0 {
@@ -251,8 +325,8 @@ mod tests {
     }
 
     /// What is said of a value: `kind place: message (hint)` each.
-    fn said(value: Value) -> Vec<String> {
-        let misfits = Schema::compile(&schema()).unwrap().misfits(&value);
+    fn said(schema: &Value, value: Value) -> Vec<String> {
+        let misfits = Schema::compile(schema).unwrap().misfits(&value);
         misfits
             .iter()
             .map(|it| format!("{:?} {}: {} ({})", it.kind, it.place, it.message, it.hint))
@@ -325,7 +399,7 @@ mod tests {
     fn every_misfit_has_its_own_words() {
         for (value, expected) in misfits() {
             let shown: String = value.to_string().chars().take(80).collect();
-            let mut found = said(value);
+            let mut found = said(&schema(), value);
             found.sort();
             let mut expected = expected.to_vec();
             expected.sort_unstable();
@@ -333,6 +407,72 @@ mod tests {
             for (found, expected) in found.iter().zip(expected) {
                 assert!(found.starts_with(expected) && found.len() < 700, "{shown}: {found}");
             }
+        }
+    }
+
+    fn forms() -> Value {
+        json!({
+            "properties": {
+                "file": { "$ref": "#/$defs/file" },
+                "files": { "type": "array", "minItems": 1, "maxItems": 2,
+                           "items": { "$ref": "#/$defs/file" } },
+                "size": { "oneOf": [{ "const": "auto" }, { "enum": [1, 2] }, { "type": "null" }] },
+                "side": { "anyOf": [{ "$ref": "#/$defs/a" }, { "not": {} },
+                                    { "type": "object", "required": ["b", "c"] }] },
+            },
+            "$defs": {
+                "a": { "type": "object", "required": ["a"] },
+                "file": { "anyOf": [
+                    { "type": "string", "minLength": 1, "title": "a path" },
+                    { "type": "object", "required": ["artifact"], "properties": {
+                        "artifact": { "type": "string", "pattern": "^[0-9a-f]{4}$" },
+                        "size": { "type": "integer" },
+                    } },
+                ] },
+            },
+        })
+    }
+
+    /// Of what may have several forms, the one that was meant is spoken of.
+    #[test]
+    fn a_value_of_several_forms_is_told_what_its_own_form_lacks() {
+        for (field, value, expected) in [
+            ("file", json!("a.mp4"), ""),
+            ("file", json!({ "artifact": "00ff", "name": "a" }), ""),
+            ("file", json!(""), "Value file: `\"\"` is too short (at least 1 character)"),
+            ("file", json!({}), "MissingField file.artifact: the field `artifact` is missing"),
+            (
+                "file",
+                json!({ "artifact": "no", "size": "x" }),
+                "Value file.artifact: `\"no\"` has not the form wanted here (it has to match \
+                 `^[0-9a-f]{4}$`); Value file.size: `\"x\"` is not of type `integer`",
+            ),
+            (
+                "file",
+                json!(3),
+                "Whole file: `3` has none of the forms allowed here (expected a path, or \
+                 `object` with `artifact`)",
+            ),
+            ("files", json!([]), "Value files: `[]` is too short (at least 1 item)"),
+            ("files", json!(["a", "b", "c"]), "is too long (at most 2 items)"),
+            ("files", json!(["a", {}]), "MissingField files[1].artifact: "),
+            ("files", json!(["a", null]), "Whole files[1]: `null` has none of the forms"),
+            (
+                "size",
+                json!("x"),
+                "Whole size: `\"x\"` has none of the forms allowed here (expected `\"auto\"`, or \
+                 one of [1,2], or `null`)",
+            ),
+            (
+                "side",
+                json!({}),
+                "Whole side: `{}` has none of the forms allowed here (expected `object` with `a`, \
+                 or a value of another kind, or `object` with `b` and `c`)",
+            ),
+        ] {
+            let found = said(&forms(), json!({ field: value })).join("; ");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{field}: {value}: {found}");
+            assert!(found.contains(expected), "{field}: {value}: {found}");
         }
     }
 

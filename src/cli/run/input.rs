@@ -2,12 +2,14 @@
 //! input schema gives them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use callsheet::definition::nearest;
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::paths;
+use super::schema::{self, forms, types};
 use crate::cli::correct;
 use crate::cli::error::{CliError, Result};
 
@@ -48,8 +50,12 @@ pub(crate) fn gather(args: &InputArgs, schema: Option<&Value>) -> Result<Value> 
         if known.is_none() {
             check_name(schema, &name, &first)?;
         }
-        let value = value(&name, known.unwrap_or(&Value::Null), &texts)?;
+        let forms = known.map(|known| forms(schema.unwrap_or(known), known)).unwrap_or_default();
+        let value = value(&name, &forms, schema.unwrap_or(&Value::Null), &texts)?;
         fields.insert(name, value);
+    }
+    if let Some(schema) = schema {
+        paths::make_absolute(schema, &mut input);
     }
     Ok(input)
 }
@@ -102,16 +108,17 @@ fn check_name(schema: Option<&Value>, name: &str, arg: &str) -> Result<()> {
         .hint(format!("its inputs are: {list}")))
 }
 
-/// The value of one field.
-fn value(name: &str, schema: &Value, texts: &[String]) -> Result<Value> {
-    let is_list = types(schema).contains(&"array");
-    match texts {
-        [text] if is_list && text.trim_start().starts_with('[') => json(name, text),
-        _ if is_list => {
-            let items = schema.get("items").unwrap_or(&Value::Null);
-            texts.iter().map(|text| scalar(name, items, text)).collect()
+/// The value of one field, which may have several forms.
+fn value(name: &str, forms: &[&Value], root: &Value, texts: &[String]) -> Result<Value> {
+    let list = forms.iter().find(|form| types(form).contains(&"array"));
+    match (texts, list) {
+        ([text], Some(_)) if text.trim_start().starts_with('[') => json(name, text),
+        (_, Some(list)) => {
+            let items = list.get("items").map(|items| schema::forms(root, items));
+            let items = items.unwrap_or_default();
+            texts.iter().map(|text| scalar(name, &items, text)).collect()
         }
-        [text] => scalar(name, schema, text),
+        ([text], None) => scalar(name, forms, text),
         _ => Err(CliError::usage(format!(
             "input `{name}` is given {} times and is not an array",
             texts.len()
@@ -120,17 +127,23 @@ fn value(name: &str, schema: &Value, texts: &[String]) -> Result<Value> {
 }
 
 /// The first type among those allowed that the text can be.
-fn scalar(name: &str, schema: &Value, text: &str) -> Result<Value> {
-    let allowed = types(schema);
+fn scalar(name: &str, forms: &[&Value], text: &str) -> Result<Value> {
+    let allowed: Vec<&str> = forms.iter().flat_map(|form| types(form)).collect();
     if allowed.is_empty() {
         return Ok(Value::String(text.to_owned()));
     }
+    // Where a file is meant, a brace opens its reference; as a path it would only not be found.
+    let is_reference =
+        text.trim_start().starts_with('{') && forms.iter().any(|it| paths::is_path(it));
     for kind in ["integer", "number", "boolean", "null", "object", "array", "string"] {
         if !allowed.contains(&kind) {
             continue;
         }
         let read = match kind {
-            "string" => Some(string(schema, text)),
+            "string" => Some(Value::String(text.to_owned())),
+            "object" if is_reference => Some(json(name, text).map_err(|error| {
+                error.hint(format!("a path that begins with a brace is written: ./{text}"))
+            })?),
             "object" | "array" if allowed.len() == 1 => Some(json(name, text)?),
             _ => serde_json::from_str(text).ok().filter(|value| is_a(value, kind)),
         };
@@ -151,25 +164,6 @@ fn is_a(value: &Value, kind: &str) -> bool {
         "object" => value.is_object(),
         "array" => value.is_array(),
         _ => false,
-    }
-}
-
-fn types(schema: &Value) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(kind)) => vec![kind],
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// A text; a path is made absolute, because a job may be resumed from another directory.
-fn string(schema: &Value, text: &str) -> Value {
-    let format = schema.get("format").and_then(Value::as_str);
-    let is_path = matches!(format, Some("path" | "path-or-url"));
-    let is_plain = !text.is_empty() && !text.contains("://");
-    match std::path::absolute(Path::new(text)) {
-        Ok(path) if is_path && is_plain => Value::String(path.display().to_string()),
-        _ => Value::String(text.to_owned()),
     }
 }
 
@@ -200,6 +194,12 @@ mod tests {
                 "style": { "type": "object" },
                 "limit": { "type": ["integer", "null"] },
                 "any": {},
+                "movie": { "anyOf": [
+                    { "type": "string", "format": "path-or-url" },
+                    { "type": "object", "required": ["artifact"] },
+                ] },
+                "movies": { "type": "array", "items": { "$ref": "#/properties/movie" } },
+                "rate": { "oneOf": [{ "type": "number" }, { "enum": ["auto"] }] },
             },
         })
     }
@@ -227,6 +227,16 @@ mod tests {
             (vec!["any=4"], json!({ "any": "4" })),
             (vec!["file=/a/b.mp4"], json!({ "file": "/a/b.mp4" })),
             (vec!["file=http://h/b.mp4"], json!({ "file": "http://h/b.mp4" })),
+            (vec!["movie=/a/b.mp4"], json!({ "movie": "/a/b.mp4" })),
+            (vec![r#"movie={"artifact":"0"}"#], json!({ "movie": { "artifact": "0" } })),
+            (vec!["movies=/a", "movies=/b"], json!({ "movies": ["/a", "/b"] })),
+            (vec!["movies=/a"], json!({ "movies": ["/a"] })),
+            (
+                vec!["movies=http://h/a", r#"movies={"artifact":"0"}"#],
+                json!({ "movies": ["http://h/a", { "artifact": "0" }] }),
+            ),
+            (vec!["rate=2.5"], json!({ "rate": 2.5 })),
+            (vec!["rate=auto"], json!({ "rate": "auto" })),
         ];
         for (pairs, expected) in table {
             assert_eq!(read(&pairs), Ok(expected), "{pairs:?}");
@@ -236,8 +246,23 @@ mod tests {
     #[test]
     fn relative_paths_are_made_absolute() {
         let here = std::env::current_dir().unwrap();
-        let expected = json!({ "file": here.join("b.mp4").display().to_string() });
-        assert_eq!(read(&["file=b.mp4"]), Ok(expected));
+        let at = |name: &str| here.join(name).display().to_string();
+        let table = [
+            (vec!["file=b.mp4"], json!({ "file": at("b.mp4") })),
+            (vec!["file=-i"], json!({ "file": at("-i") })),
+            (vec!["movie=b.mp4"], json!({ "movie": at("b.mp4") })),
+            (vec!["movie=./{b}"], json!({ "movie": at("{b}") })),
+            (vec!["movies=a", "movies=/b"], json!({ "movies": [at("a"), "/b"] })),
+            (vec![r#"movies=["a", "https://h/b"]"#], json!({ "movies": [at("a"), "https://h/b"] })),
+            (vec!["video=b.mp4"], json!({ "video": "b.mp4" })),
+        ];
+        for (pairs, expected) in table {
+            assert_eq!(read(&pairs), Ok(expected), "{pairs:?}");
+        }
+        let input_json = Some(r#"{"movies":["a"],"words":"b"}"#.to_owned());
+        let whole = InputArgs { input_json, ..InputArgs::default() };
+        let expected = json!({ "movies": [at("a")], "words": "b" });
+        assert_eq!(gather(&whole, Some(&schema())), Ok(expected));
     }
 
     #[test]
@@ -251,6 +276,9 @@ mod tests {
             (vec!["=a"], "`--input =a` is not of the form NAME=VALUE"),
             (vec!["vidoe=a"], "the workflow has no input `vidoe`"),
             (vec!["style={"], "input `style` does not hold JSON"),
+            (vec!["movie={a"], "hint: a path that begins with a brace is written: ./{a"),
+            (vec!["movie=a", "movie=b"], "input `movie` is given 2 times and is not an array"),
+            (vec!["movies=[a"], "input `movies` does not hold JSON"),
         ];
         for (pairs, expected) in table {
             let error = read(&pairs).unwrap_err();

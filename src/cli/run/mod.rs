@@ -3,7 +3,9 @@
 mod attach;
 mod files;
 mod input;
+mod paths;
 mod report;
+mod schema;
 mod watch;
 
 use std::path::{Path, PathBuf};

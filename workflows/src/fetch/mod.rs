@@ -1,10 +1,11 @@
 //! The step kind `media.fetch`: brings a file into the engine, from an address or from this
-//! machine, as far as the operator allows.
+//! machine, as far as the operator allows; or takes one that is there already.
 
 mod address;
 mod download;
 mod local;
 mod meter;
+mod origin;
 mod resolver;
 mod target;
 
@@ -23,6 +24,7 @@ use crate::quantity::{ByteSize, Span};
 use download::Downloader;
 pub(crate) use download::causes;
 use meter::Meter;
+pub use origin::{Origin, Stored};
 
 /// Brings a file into the engine.
 pub struct Fetch {
@@ -34,9 +36,9 @@ pub struct Fetch {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// An address that starts with `https://` or `http://`, or a path of this machine where the
-    /// operator allows it.
-    pub source: String,
+    /// An address that starts with `https://` or `http://`, a path of this machine where the
+    /// operator allows it, or the reference of an upload or of another step's file.
+    pub source: Origin,
     /// Largest file that is taken, such as `100MiB`.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: ByteSize,
@@ -70,10 +72,9 @@ impl Fetch {
         }
     }
 
-    async fn bring(&self, input: &Source, to: &Path, context: &StepContext) -> StepResult<()> {
-        let meter = Meter::new(context.clone(), input.max_bytes.0);
-        if is_address(&input.source) {
-            return self.downloader.download(&input.source, to, meter).await;
+    async fn bring(&self, source: &str, to: &Path, meter: Meter) -> StepResult<()> {
+        if is_address(source) {
+            return self.downloader.download(source, to, meter).await;
         }
         if !self.allow_local_paths {
             return Err(StepError::fatal(
@@ -82,8 +83,58 @@ impl Fetch {
             )
             .with_hint("use an address that starts with `https://` or `http://`"));
         }
-        local::copy(input.source.as_ref(), to, meter).await
+        local::copy(source.as_ref(), to, meter).await
     }
+
+    /// Brings the file of a text in, within the time that it may take.
+    async fn fetch(
+        &self,
+        source: &str,
+        input: &Source,
+        context: &StepContext,
+    ) -> StepResult<Artifact> {
+        let to = context.work_dir()?.join("source");
+        let meter = Meter::new(context.clone(), input.max_bytes.0);
+        let limit = input.timeout.0;
+        match tokio::time::timeout(limit, self.bring(source, &to, meter)).await {
+            Ok(brought) => brought?,
+            Err(_) => {
+                let message = format!("the file was not here after {} s", limit.as_secs());
+                return Err(StepError::retryable("fetch.timeout", message)
+                    .with_hint("raise `timeout`, or use a source that is nearer"));
+            }
+        }
+        let (name, media_type) = words(&to)?;
+        context.put_file(to, name, media_type).await
+    }
+}
+
+/// A file that is there already, its content checked. It is named as if it had been fetched: the
+/// same film gives the same output, however it came.
+async fn look_up(stored: &Stored, max_bytes: u64, context: &StepContext) -> StepResult<Artifact> {
+    let bare = String::new;
+    let mut file =
+        Artifact { artifact: stored.artifact, name: bare(), media_type: bare(), size: 0 };
+    let path = context.open(&file).await.map_err(|error| match error.0.code.as_str() {
+        "artifact.missing" => {
+            error.with_hint("upload the file again; those of jobs are kept for a time only")
+        }
+        _ => error,
+    })?;
+    file.size = std::fs::metadata(&path)?.len();
+    Meter::new(context.clone(), max_bytes).expect(Some(file.size))?;
+    let (name, media_type) = words(&path)?;
+    (file.name, file.media_type) = (name, media_type.to_owned());
+    Ok(file)
+}
+
+/// What a file is called and what it is, by its content.
+fn words(path: &Path) -> StepResult<(String, &'static str)> {
+    Ok(match Container::of_file(path)? {
+        Some(kind) => (format!("source.{}", kind.extension()), kind.media_type()),
+        // Whether it is of use is for the steps after this one to say.
+        None => ("source.bin".to_owned(), "application/octet-stream"),
+    })
 }
 
 impl Step for Fetch {
@@ -99,23 +150,11 @@ impl Step for Fetch {
     }
 
     async fn run(&self, input: Source, context: StepContext) -> StepResult<Fetched> {
-        let to = context.work_dir()?.join("source");
-        let limit = input.timeout.0;
-        match tokio::time::timeout(limit, self.bring(&input, &to, &context)).await {
-            Ok(brought) => brought?,
-            Err(_) => {
-                let message = format!("the file was not here after {} s", limit.as_secs());
-                return Err(StepError::retryable("fetch.timeout", message)
-                    .with_hint("raise `timeout`, or use a source that is nearer"));
-            }
-        }
-        let kind = Container::of_file(&to)?;
-        let (name, media_type) = match kind {
-            Some(kind) => (format!("source.{}", kind.extension()), kind.media_type()),
-            // Whether it is of use is for the steps after this one to say.
-            None => ("source.bin".to_owned(), "application/octet-stream"),
+        let file = match &input.source {
+            Origin::Named(source) => self.fetch(source, &input, &context).await?,
+            Origin::Stored(stored) => look_up(stored, input.max_bytes.0, &context).await?,
         };
-        Ok(Fetched { file: context.put_file(to, name, media_type).await? })
+        Ok(Fetched { file })
     }
 }
 

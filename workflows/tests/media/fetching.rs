@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use callsheet_actors::{EngineError, Submit};
 use callsheet_workflows::MediaOptions;
 use serde_json::json;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::samples::Samples;
-use crate::support::{bytes, code, engine, offline, step};
+use crate::support::{artifact, bytes, code, engine, offline, run, step};
 
 const KIND: &str = "media.fetch";
 
@@ -156,4 +157,68 @@ async fn files_of_this_machine_are_copied_and_kept() {
     }
     let with = json!({ "source": file, "max_bytes": 4 });
     assert_eq!(code(step(&engine, KIND, with).await), "fetch.too_large");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_there_already_is_taken_as_it_is() {
+    // Allowed in any case: no path and no address is in it.
+    let engine = engine(&MediaOptions { openai: None, ..MediaOptions::default() }).await;
+    let film = artifact(&engine, b"\0\0\0\x20ftypisom and so on", "holiday.mp4");
+    let mut bare = json!({ "artifact": film["artifact"] });
+    for source in [&film, &bare] {
+        let fetched = step(&engine, KIND, json!({ "source": source })).await.unwrap();
+        // The same film gives the same output, whatever somebody has called it.
+        let expected = json!({ "artifact": film["artifact"], "name": "source.mp4",
+            "media_type": "video/mp4", "size": film["size"] });
+        assert_eq!(fetched["file"], expected);
+    }
+    let with = json!({ "source": film, "max_bytes": 4 });
+    assert_eq!(code(step(&engine, KIND, with).await), "fetch.too_large");
+    let path = engine.artifacts().path(&serde_json::from_value(film["artifact"].clone()).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "another film").unwrap();
+    assert_eq!(code(step(&engine, KIND, json!({ "source": film })).await), "artifact.damaged");
+    bare["artifact"] = json!("0".repeat(64));
+    let failure = step(&engine, KIND, json!({ "source": bare })).await.unwrap_err();
+    assert_eq!(failure.code, "artifact.missing");
+    assert!(failure.hint.unwrap().contains("upload the file again"));
+    for source in [json!({}), json!({ "artifact": "../../etc/passwd" }), json!(3), json!(["a"])] {
+        let refused = step(&engine, KIND, json!({ "source": source })).await.unwrap_err();
+        assert!(refused.code.starts_with("with."), "{source}: {}", refused.code);
+    }
+}
+
+/// The three ways to name a file, at the door of a workflow.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_is_no_file_is_refused_before_any_work() {
+    let engine = engine(&offline()).await;
+    for (video, message, hint) in [
+        (json!(""), "`\"\"` is too short", "at least 1 character"),
+        (json!({}), "the field `artifact` is missing", "add `artifact`"),
+        (
+            json!({ "artifact": "x" }),
+            "`\"x\"` has not the form wanted here",
+            "it has to match `^[0-9a-f]{64}$`",
+        ),
+        (
+            json!(3),
+            "`3` has none of the forms allowed here",
+            "expected a path or an address, or the reference of an uploaded file or of an artifact",
+        ),
+    ] {
+        for workflow in ["caption", "background-music"] {
+            let input = json!({ "video": video, "music": "a.mp3" });
+            let submitted = engine.submit(Submit::named(workflow, input)).await;
+            let Err(EngineError::Refused(problems)) = submitted else { panic!("{video}") };
+            let problem = problems.0.iter().find(|it| it.path.contains("video")).unwrap();
+            assert_eq!(
+                (&*problem.message, problem.hint.as_deref()),
+                (message, Some(hint)),
+                "{workflow}"
+            );
+        }
+    }
+    let text = artifact(&engine, b"hello", "film.mp4");
+    let failure = run(&engine, "caption", json!({ "video": text })).await;
+    assert_eq!(code(failure), "media.not_allowed");
 }
