@@ -180,6 +180,7 @@ fn catalog() -> Catalog {
             description: String::new(),
             effect,
             probes: effect == Effect::Once,
+            cache: None,
             input_schema: json!({}),
             output_schema: json!({}),
         });
@@ -198,7 +199,8 @@ struct World {
 impl World {
     fn submit(plan: Arc<Plan>, input: Value) -> Self {
         let id = JobId::from_bytes([7; 16]);
-        let submission = Submission { id, plan, input, labels: BTreeMap::new() };
+        let submission =
+            Submission { id, plan, input, labels: BTreeMap::new(), options: Default::default() };
         let now = Timestamp(1);
         let (state, event) = submit(submission, now).expect("the input is sound");
         Self { state, journal: vec![event], now }

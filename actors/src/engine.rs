@@ -199,7 +199,7 @@ impl Engine {
         core.plans.keep(&plan);
         let id = JobId(Uuid::now_v7());
         let now = clock::now();
-        let submission = Submission { id, plan, input, labels };
+        let submission = Submission { id, plan, input, labels, options: Default::default() };
         let (state, event) = submit(submission, now)?;
         let plan = &state.plan;
         let head = JobHead {

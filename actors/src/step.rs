@@ -50,6 +50,18 @@ pub trait Step: Send + Sync + 'static {
         false
     }
 
+    /// The version of the kind's results, when its output is a function of its input alone: then
+    /// results are kept, and a step with the same input takes one that is there in place of running
+    /// the body. Count it up when the same input gives another result from now on. None, as it is
+    /// unless said otherwise, keeps nothing.
+    ///
+    /// Files count by their content: an artifact in the input is a part of it by its digest. What
+    /// the body reads elsewhere, such as an address or the time, is not: a kind that does so keeps
+    /// no results. Nor may one whose effect is [`Effect::Once`].
+    fn cache(&self) -> Option<u32> {
+        None
+    }
+
     /// The body.
     fn run(
         &self,
@@ -150,6 +162,7 @@ impl<S: Step> AnyStep for S {
             description: self.description(),
             effect: self.effect(),
             probes: self.probes(),
+            cache: self.cache(),
             input_schema: schemars::schema_for!(S::Input).to_value(),
             output_schema: schemars::schema_for!(S::Output).to_value(),
         }

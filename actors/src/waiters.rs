@@ -107,13 +107,15 @@ mod tests {
             description: String::new(),
             effect: Effect::Pure,
             probes: false,
+            cache: None,
             input_schema: Value::Bool(true),
             output_schema: Value::Bool(true),
         });
         let plan = Plan::load("{ name: w, steps: [{ id: a, uses: k }] }", &catalog).unwrap();
         let workflow = WorkflowRef { name: "w".into(), digest: plan.digest().into() };
         let (input, labels) = (Value::Null, Default::default());
-        let submission = Submission { id: job, plan: plan.into(), input, labels };
+        let submission =
+            Submission { id: job, plan: plan.into(), input, labels, options: Default::default() };
         let (state, _) = submit(submission, Timestamp(0)).unwrap();
         let head = JobHead {
             id: job,

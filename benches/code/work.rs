@@ -84,6 +84,7 @@ fn plan() -> Arc<Plan> {
         description: "Nothing.".to_owned(),
         effect: Effect::Pure,
         probes: false,
+        cache: None,
         input_schema: json!({}),
         output_schema: json!({ "type": "string" }),
     });
@@ -102,8 +103,13 @@ fn id(number: u128) -> JobId {
 
 /// A whole job, as the journal records it: the events of each record.
 fn decided(plan: &Arc<Plan>) -> (JobState, Vec<Vec<Event>>) {
-    let submission =
-        Submission { id: id(1), plan: plan.clone(), input: json!({}), labels: Default::default() };
+    let submission = Submission {
+        id: id(1),
+        plan: plan.clone(),
+        input: json!({}),
+        labels: Default::default(),
+        options: Default::default(),
+    };
     let now = Timestamp(1_700_000_000_000);
     let (mut state, first) = submit(submission, now).expect("it takes any input");
     let mut records = vec![vec![first]];

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
+use crate::options::JobOptions;
 use crate::time::Timestamp;
 
 /// The workflow that a job runs, frozen: its definition is kept under the digest.
@@ -30,6 +31,9 @@ pub enum Event {
         /// The submitter's own marks.
         #[serde(default)]
         labels: BTreeMap<String, String>,
+        /// What else the submitter asked for.
+        #[serde(default, skip_serializing_if = "JobOptions::is_default")]
+        options: JobOptions,
         /// When.
         at: Timestamp,
     },
@@ -87,6 +91,9 @@ pub enum Event {
         token: Token,
         /// The result.
         output: Value,
+        /// Whether it was recalled from an attempt of before, in place of running the body.
+        #[serde(default, skip_serializing_if = "is_false")]
+        cached: bool,
         /// When.
         at: Timestamp,
     },
@@ -330,6 +337,10 @@ pub enum Verdict {
     },
 }
 
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -338,10 +349,14 @@ mod tests {
     use serde_json::json;
 
     /// Every kind of event as it stands in journals that were written once and stay readable.
-    const WRITTEN: [&str; 24] = [
+    const WRITTEN: [&str; 26] = [
         concat!(
             r#"{"JobSubmitted":{"workflow":{"name":"w","digest":"d"},"#,
             r#""input":1,"labels":{"a":"b"},"at":9}}"#,
+        ),
+        concat!(
+            r#"{"JobSubmitted":{"workflow":{"name":"w","digest":"d"},"input":1,"labels":{},"#,
+            r#""options":{"retention":"2h","no_cache":true},"at":9}}"#,
         ),
         r#"{"StepSkipped":{"step":1,"at":9}}"#,
         r#"{"StepExpanded":{"step":1,"items":[1,"x"],"at":9}}"#,
@@ -352,6 +367,7 @@ mod tests {
             r#""attempt":3,"token":4,"candidate":5,"at":9}}"#,
         ),
         r#"{"StepSucceeded":{"token":4,"output":{"n":1.5},"at":9}}"#,
+        r#"{"StepSucceeded":{"token":4,"output":1,"cached":true,"at":9}}"#,
         concat!(
             r#"{"AttemptFailed":{"token":4,"#,
             r#""failure":{"code":"a.b","message":"m","hint":"h","retryable":true},"#,
@@ -416,6 +432,7 @@ mod tests {
         let event: Event = serde_json::from_str(text).unwrap();
         let workflow = WorkflowRef { name: "w".to_owned(), digest: "d".to_owned() };
         let (input, labels) = (json!(1), BTreeMap::new());
-        assert_eq!(event, Event::JobSubmitted { workflow, input, labels, at: Timestamp(9) });
+        let (options, at) = (JobOptions::default(), Timestamp(9));
+        assert_eq!(event, Event::JobSubmitted { workflow, input, labels, options, at });
     }
 }

@@ -18,6 +18,7 @@ mod graph;
 mod ids;
 mod instant;
 mod mutations;
+mod options;
 mod plan;
 mod state;
 #[cfg(test)]
@@ -34,7 +35,8 @@ pub use fold::{IllegalEvent, fold};
 pub use ids::{ItemIndex, JobId, StepIndex, Token, idempotency_key};
 pub use instant::NotAnInstant;
 pub use mutations::{MUTATIONS, Mutation, mutated};
-pub use plan::{Candidate, Plan, PlannedStep};
+pub use options::JobOptions;
+pub use plan::{Candidate, Plan, PlannedStep, canonical_json};
 pub use state::{
     Active, Doubt, DoubtStage, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus,
     StopCause,

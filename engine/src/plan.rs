@@ -51,6 +51,8 @@ pub struct PlannedStep {
     pub timeout: Millis,
     /// What a final failure means for the job.
     pub on_error: OnError,
+    /// Whether results of before may be taken, where a kind keeps them.
+    pub cache: bool,
 }
 
 /// A kind to use and the input to give it.
@@ -244,13 +246,18 @@ fn input_problem(misfit: Misfit) -> Problem {
 fn digest(workflow: &Workflow) -> String {
     let value = serde_json::to_value(workflow)
         .expect("a workflow is JSON: its map keys are strings and its numbers were checked");
-    let mut canonical = String::new();
-    write_canonical(&value, &mut canonical);
-    blake3::hash(canonical.as_bytes()).to_hex().to_string()
+    blake3::hash(canonical_json(&value).as_bytes()).to_hex().to_string()
 }
 
-/// JSON without spaces and with sorted keys, so that equal definitions have equal bytes whatever
-/// order their maps are kept in.
+/// A value's one spelling: JSON without spaces and with sorted keys, so that equal values have equal
+/// bytes whatever order their maps are kept in. What is found by a hash is hashed in this form.
+#[must_use]
+pub fn canonical_json(value: &Value) -> String {
+    let mut canonical = String::new();
+    write_canonical(value, &mut canonical);
+    canonical
+}
+
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Array(items) => {

@@ -9,6 +9,7 @@ use crate::event::Interruption;
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, JobId, StepIndex, Token};
 use crate::limits::{MAX_DEATHS_COUNT, MAX_OPEN_ATTEMPTS_COUNT};
+use crate::options::JobOptions;
 use crate::plan::{Plan, PlannedStep};
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct JobState {
     pub input: Arc<Value>,
     /// The submitter's own marks.
     pub labels: BTreeMap<String, String>,
+    /// What else the submitter asked for.
+    pub options: JobOptions,
     /// When it was accepted.
     pub submitted_at: Timestamp,
     /// Where it stands as a whole.
@@ -94,6 +97,8 @@ pub struct StepState {
     pub(crate) after_skip: bool,
     /// Attempts made so far, over all items.
     pub attempts: u32,
+    /// Items whose result was recalled from an attempt of before.
+    pub recalled: u32,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
     /// When it settled.
@@ -223,6 +228,7 @@ impl StepState {
             unmet: u32::try_from(planned.needs.len()).unwrap_or(u32::MAX),
             after_skip: false,
             attempts: 0,
+            recalled: 0,
             started_at: None,
             ended_at: None,
             status: StepStatus::Pending,

@@ -36,6 +36,7 @@ pub(crate) fn permissive(workflow: &Workflow) -> Catalog {
                 description: String::new(),
                 effect,
                 probes: true,
+                cache: None,
                 input_schema: json!({}),
                 output_schema: json!({}),
             });

@@ -12,6 +12,7 @@ fn kind(name: &str, input_schema: Value, output_schema: Value) -> KindInfo {
         description: String::new(),
         effect: Effect::Idempotent,
         probes: false,
+        cache: None,
         input_schema,
         output_schema,
     }

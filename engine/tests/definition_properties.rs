@@ -18,6 +18,7 @@ fn catalog() -> Catalog {
         description: String::new(),
         effect: Effect::Pure,
         probes: false,
+        cache: None,
         input_schema: json!({}),
         output_schema: json!({}),
     });
@@ -158,6 +159,7 @@ fn use_of_kind() -> impl Strategy<Value = Step> {
                 fallback,
                 on_error,
                 in_doubt,
+                cache: None,
             }
         })
 }

@@ -121,6 +121,7 @@ mod tests {
             description: "Gets a file.".into(),
             effect: Effect::Pure,
             probes: false,
+            cache: None,
             input_schema: schema,
             output_schema: Value::Null,
         };

@@ -449,7 +449,7 @@ impl Life {
         let counters = &self.core.counters;
         match outcome {
             // A probe that has an answer has done its work, whatever the answer is.
-            Outcome::Succeeded(_) | Outcome::NotDone | Outcome::Unknown => {
+            Outcome::Succeeded(_) | Outcome::Recalled(_) | Outcome::NotDone | Outcome::Unknown => {
                 counters.attempts_succeeded.up();
             }
             Outcome::Failed(_) | Outcome::Lost(_) => counters.attempts_failed.up(),

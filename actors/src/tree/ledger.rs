@@ -152,7 +152,12 @@ mod tests {
 
     fn turn(token: u64, size: usize) -> Turn {
         let output = Value::String("x".repeat(size));
-        let events = vec![Event::StepSucceeded { token: Token(token), output, at: Timestamp(0) }];
+        let events = vec![Event::StepSucceeded {
+            token: Token(token),
+            output,
+            cached: false,
+            at: Timestamp(0),
+        }];
         Turn { events, deeds: vec![Action::StopStep(Token(token))], ..Turn::default() }
     }
 
@@ -260,6 +265,7 @@ mod tests {
         let event = Event::StepSucceeded {
             token: Token(1 << 40),
             output: json!("x".repeat(100)),
+            cached: false,
             at: Timestamp(1_700_000_000_000),
         };
         assert_eq!(weight(&event), 80 + 102);

@@ -54,7 +54,9 @@ impl Faulty {
         let workflow = WorkflowRef { name, digest: digest.clone() };
         let input = serde_json::Value::Null;
         let labels = Default::default();
-        let events = vec![Event::JobSubmitted { workflow: workflow.clone(), input, labels, at }];
+        let (options, workflow_ref) = (Default::default(), workflow.clone());
+        let events =
+            vec![Event::JobSubmitted { workflow: workflow_ref, input, labels, options, at }];
         let head = JobHead {
             id: JobId(uuid::Uuid::now_v7()),
             workflow,

@@ -80,6 +80,10 @@ pub enum Event {
         attempt: u32,
         /// The result.
         output: Value,
+        /// Whether the result is that of an earlier attempt at the same input, here or in another
+        /// job, and nothing was run; absent when not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cached: bool,
     },
     /// An attempt failed and another will follow.
     AttemptFailed {
@@ -342,9 +346,9 @@ impl Translator {
                 let (step, uses) = (self.name(step), self.kind(step, candidate));
                 Event::StepStarted { at, step, item: item.0, attempt, uses }
             }
-            E::StepSucceeded { token, output, .. } => {
+            E::StepSucceeded { token, output, cached, .. } => {
                 let (step, item, attempt) = self.close(token);
-                Event::StepSucceeded { at, step, item, attempt, output }
+                Event::StepSucceeded { at, step, item, attempt, output, cached }
             }
             E::AttemptFailed { token, failure, retry_at, .. } => {
                 let (step, item, attempt) = self.close(token);
@@ -476,6 +480,7 @@ mod tests {
                 description: String::new(),
                 effect: Effect::Pure,
                 probes: false,
+                cache: None,
                 input_schema: json!(true),
                 output_schema: json!(true),
             });
@@ -513,7 +518,12 @@ mod tests {
                     "retry_at": "1970-01-01T00:00:01.000Z" }),
             ),
             (
-                engine::Event::StepSucceeded { token: Token(2), output: json!(7), at },
+                engine::Event::StepSucceeded {
+                    token: Token(2),
+                    output: json!(7),
+                    cached: false,
+                    at,
+                },
                 json!({ "type": "step_succeeded", "step": "two", "attempt": 1, "output": 7 }),
             ),
             (started(0, 2, 3, 1), json!({ "type": "step_started", "uses": "k.b", "attempt": 2 })),

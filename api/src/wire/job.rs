@@ -186,6 +186,13 @@ pub struct Step {
     pub status: StepStatus,
     /// Attempts made so far, over all items.
     pub attempts: u32,
+    /// Whether its result, with `for_each` that of every item, was taken from an earlier attempt at
+    /// the same input and nothing was run; absent when not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+    /// Items whose result was taken so; absent when there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_items: u32,
     /// When its first attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
@@ -463,6 +470,8 @@ fn step_of((planned, state): (&engine::PlannedStep, &engine::StepState)) -> Step
         uses: planned.uses().to_owned(),
         status,
         attempts: state.attempts,
+        cached: is_cached(planned, state),
+        cached_items: state.recalled,
         started_at: state.started_at.map(rfc3339),
         ended_at: state.ended_at.map(rfc3339),
         wakes_at: wakes_at(&state.status),
@@ -470,6 +479,22 @@ fn step_of((planned, state): (&engine::PlannedStep, &engine::StepState)) -> Step
         items,
         failure,
     }
+}
+
+/// Whether nothing was run for a step that has its result.
+fn is_cached(planned: &engine::PlannedStep, state: &engine::StepState) -> bool {
+    let items = match &state.status {
+        engine::StepStatus::Succeeded(output) if planned.for_each.is_some() => {
+            output.as_array().map_or(0, Vec::len)
+        }
+        engine::StepStatus::Succeeded(_) => 1,
+        _ => 0,
+    };
+    items > 0 && state.recalled as usize == items
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// When a timer that is not over yet will be.

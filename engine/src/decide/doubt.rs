@@ -47,7 +47,10 @@ pub(super) fn look_at(turn: &mut Turn<'_>, place: Place) {
 pub(super) fn probe_ended(turn: &mut Turn<'_>, token: Token, place: Place, outcome: Outcome) {
     let at = turn.now;
     match outcome {
-        Outcome::Succeeded(output) => turn.record(Event::StepSucceeded { token, output, at }),
+        // Nothing is recalled for a probe; a result is a result all the same.
+        Outcome::Succeeded(output) | Outcome::Recalled(output) => {
+            turn.record(Event::StepSucceeded { token, output, cached: false, at });
+        }
         Outcome::NotDone => again(turn, place, Resolver::Probe),
         Outcome::Unknown => hold(turn, place, None),
         Outcome::Failed(failure) | Outcome::Lost(failure) => {

@@ -68,6 +68,8 @@ pub enum Input {
 pub enum Outcome {
     /// The body returned this.
     Succeeded(Value),
+    /// The body was not run: this is the result of an attempt of before at the same input.
+    Recalled(Value),
     /// The body failed, and said so.
     Failed(Failure),
     /// The body said nothing: it panicked, ran out of time, or its actor died.
@@ -139,6 +141,8 @@ pub struct StartStep {
     pub input: Value,
     /// The time that the attempt may take.
     pub timeout: Millis,
+    /// Whether a result of before may be taken.
+    pub cache: bool,
 }
 
 /// Decides what `input` means for the job at the instant `now`.

@@ -29,7 +29,12 @@ pub(super) fn step_ended(turn: &mut Turn<'_>, token: Token, outcome: Outcome) {
     }
     let in_doubt = doubt::policy(turn, (step, item)).is_some();
     match outcome {
-        Outcome::Succeeded(output) => turn.record(Event::StepSucceeded { token, output, at }),
+        Outcome::Succeeded(output) => {
+            turn.record(Event::StepSucceeded { token, output, cached: false, at });
+        }
+        Outcome::Recalled(output) => {
+            turn.record(Event::StepSucceeded { token, output, cached: true, at });
+        }
         Outcome::Lost(failure) if in_doubt => {
             doubt::begin(turn, token, Interruption::NoAnswer, Some(failure));
         }
@@ -126,6 +131,18 @@ steps:
             a fatal  > retry a by plan_b in 0s; start a#2 by plan_b
             a ok 7   > ok a; start b {"a":7}
             b ok     > ok b; succeeded null
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_result_of_before_is_a_result_and_says_so() {
+        play(
+            RETRIES,
+            r#"
+            start          > start a
+            a recalled 7   > recall a; start b {"a":7}
+            b ok           > ok b; succeeded null
             "#,
         );
     }

@@ -239,7 +239,8 @@ impl<'s> Turn<'s> {
         let planned = self.state.plan.step(step);
         let uses = planned.candidates[candidate as usize].uses.clone();
         let timeout = planned.timeout;
-        let start = StartStep { token, step, item, work, attempt, uses, input, timeout };
+        let cache = planned.cache && !self.state.options.no_cache;
+        let start = StartStep { token, step, item, work, attempt, uses, input, timeout, cache };
         self.decision.actions.push(Action::StartStep(start));
     }
 

@@ -30,6 +30,9 @@ pub struct KindInfo {
     /// Whether it can be asked if a deed in doubt was done.
     #[serde(default)]
     pub probes: bool,
+    /// The version of its results, when they are kept for steps with the same input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<u32>,
     /// JSON Schema of `with`.
     pub input_schema: Value,
     /// JSON Schema of the output.

@@ -192,6 +192,7 @@ pub(super) fn compile_step(
         retry: step.retry.clone(),
         timeout: step.timeout,
         on_error: step.on_error,
+        cache: step.cache.unwrap_or(true),
     }
 }
 

@@ -78,6 +78,7 @@ mod tests {
             description: String::new(),
             effect: Effect::Pure,
             probes: false,
+            cache: None,
             input_schema: schema.clone(),
             output_schema: schema,
         });

@@ -33,6 +33,7 @@ impl<'c> Kinds<'c> {
         for misfit in self.check_use(own, path, findings) {
             report(misfit, &with, findings);
         }
+        self.check_cache(step, path, findings);
         let below = path.key("fallback");
         for (n, fallback) in step.fallback.iter().enumerate() {
             let path = below.at(n);
@@ -53,6 +54,20 @@ impl<'c> Kinds<'c> {
                 findings.add("with.invalid", path.key("uses"), message, hint);
             }
         }
+    }
+
+    /// Whether there is a result to be kept where `cache: true` asks for it.
+    fn check_cache(&self, step: &Step, path: &Path<'_>, findings: &mut Findings) {
+        let kind = self.catalog.get(&step.uses);
+        let mut all = step.fallback.iter().map(|other| self.catalog.get(&other.uses)).chain([kind]);
+        if step.cache != Some(true) || all.any(|kind| kind.is_none_or(|it| it.cache.is_some())) {
+            return;
+        }
+        let message =
+            format!("`cache: true` has no meaning here: `{}` keeps no results", step.uses);
+        let hint = "remove it; a kind written in Rust keeps its results when its `Step::cache` \
+                    gives their version";
+        findings.add("definition.conflict", path.key("cache"), message, hint);
     }
 
     /// Checks one use of a kind; answers with what is wrong with its input.
@@ -254,6 +269,7 @@ mod tests {
             description: String::new(),
             effect: Effect::Pure,
             probes: false,
+            cache: None,
             input_schema: json!({ "properties": { "list": { "items": { "type": "integer" } } } }),
             output_schema: json!({}),
         });
@@ -263,6 +279,24 @@ mod tests {
         let problems = validate(&Workflow::new("n", vec![step]), &catalog);
         assert_eq!(problems.0.len(), 1, "{problems}");
         assert_eq!(problems.0[0].path, format!("steps[0].with.list[{COUNT}]"));
+    }
+
+    #[test]
+    fn a_cache_is_asked_for_where_there_is_one() {
+        check_steps(&[
+            ("uses: kept", ""),
+            ("uses: kept\n    cache: true", ""),
+            ("uses: kept\n    cache: false", ""),
+            ("cache: false", ""),
+            ("cache: true\n    fallback: [{ uses: kept }]", ""),
+            (
+                "cache: true",
+                "5:12 definition.conflict: `cache: true` has no meaning here: `k` keeps no \
+                 results (remove it;",
+            ),
+            ("cache: never", "5:12 definition.wrong_type: `cache` is the string `never`, not a"),
+            ("uses: kept2\n    cache: true", "definition.unknown_kind"),
+        ]);
     }
 
     #[test]

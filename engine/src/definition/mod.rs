@@ -109,6 +109,10 @@ pub struct Step {
     /// for kinds whose effect is `once`, and only for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_doubt: Option<InDoubt>,
+    /// Whether the result of an attempt of before with the same input may be taken in place of
+    /// running the body. It may, where the kind keeps its results, unless this is `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<bool>,
 }
 
 impl Workflow {
@@ -139,6 +143,7 @@ impl Step {
             fallback: Vec::new(),
             on_error: OnError::default(),
             in_doubt: None,
+            cache: None,
         }
     }
 

@@ -87,7 +87,7 @@ fn steps(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<Step> {
 
 /// Reads one step.
 fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "id",
         "uses",
         "sleep",
@@ -102,6 +102,7 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
         "fallback",
         "on_error",
         "in_doubt",
+        "cache",
     ];
     let mut step = Step::new("", "");
     let Some(mut fields) = Fields::open(node, path, &KNOWN, findings) else { return step };
@@ -129,6 +130,7 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
     let words = [("fail", OnError::Fail), ("continue", OnError::Continue)];
     step.on_error = fields.one_of("on_error", &words).unwrap_or_default();
     step.in_doubt = in_doubt(&mut fields);
+    step.cache = fields.truth("cache");
     step
 }
 

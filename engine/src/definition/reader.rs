@@ -131,6 +131,17 @@ impl<'n, 'f> Fields<'n, 'f> {
         None
     }
 
+    /// A truth value.
+    pub(super) fn truth(&mut self, name: &str) -> Option<bool> {
+        let node = self.get(name)?;
+        if let Kind::Bool(truth) = node.kind {
+            return Some(truth);
+        }
+        let message = format!("`{name}` is {}, not a truth value", shown(node));
+        self.wrong(name, message, format!("write `{name}: false` or `{name}: true`"));
+        None
+    }
+
     /// A number; its bounds are for the validation.
     pub(super) fn number(&mut self, name: &str) -> Option<f64> {
         let node = self.get(name)?;
@@ -197,9 +208,9 @@ pub(super) fn list(names: &[&str]) -> String {
 
 /// Words of the design that this version does not know yet.
 #[rustfmt::skip]
-const PLANNED: [&str; 12] = [
+const PLANNED: [&str; 11] = [
     "workflow", "signal", "switch", "repeat", "heartbeat", "queue", "priority",
-    "slots", "cache", "undo", "version", "schedule",
+    "slots", "undo", "version", "schedule",
 ];
 
 /// Words of other systems and what they are called here.

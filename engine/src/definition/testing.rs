@@ -6,7 +6,7 @@ use super::{Catalog, Effect, KindInfo, Problems};
 use crate::Plan;
 
 /// `k` takes and gives anything, `strict` says exactly what, `open` says some of it, and `broken`
-/// has a schema that is none. `once` and `asked` must not be done twice, `asked` has a probe.
+/// has a schema that is none. The results of `kept` are kept. `once` and `asked` must not be done twice, `asked` has a probe.
 pub(super) fn catalog() -> Catalog {
     let strict = json!({
         "type": "object", "required": ["source"], "additionalProperties": false,
@@ -30,11 +30,21 @@ pub(super) fn catalog() -> Catalog {
         ("asked", json!({}), json!({})),
         ("strict", strict, output),
         ("open", json!({ "type": "object" }), json!({ "properties": { "file": {} } })),
+        ("kept", json!({}), json!({})),
         ("broken", json!({ "type": "objekt" }), json!({})),
     ] {
         let effect = if ["once", "asked"].contains(&name) { Effect::Once } else { Effect::Pure };
+        let cache = (name == "kept").then_some(1);
         let (name, description, probes) = (name.to_owned(), String::new(), name == "asked");
-        catalog.insert(KindInfo { name, description, effect, probes, input_schema, output_schema });
+        catalog.insert(KindInfo {
+            name,
+            description,
+            effect,
+            probes,
+            cache,
+            input_schema,
+            output_schema,
+        });
     }
     catalog
 }

@@ -18,8 +18,10 @@ const SPAN_HINT: &str = "write it like `500ms`, `1s`, `1m30s`, `2h` or `7d`, or 
                          in `{{ … }}`";
 
 /// What a node that runs nothing has no use for.
-const STRAYS: [&str; 8] =
-    ["uses", "with", "for_each", "concurrency", "retry", "timeout", "fallback", "in_doubt"];
+#[rustfmt::skip]
+const STRAYS: [&str; 9] = [
+    "uses", "with", "for_each", "concurrency", "retry", "timeout", "fallback", "in_doubt", "cache",
+];
 
 /// Checks what needs to know nothing of other steps.
 pub(super) fn check(step: &Step, path: &Path<'_>, findings: &mut Findings) {
@@ -58,7 +60,8 @@ fn is_set(step: &Step, name: &str) -> bool {
         "retry" => step.retry != Retry::default(),
         "timeout" => step.timeout != default_timeout(),
         "fallback" => !step.fallback.is_empty(),
-        _ => step.in_doubt.is_some(),
+        "in_doubt" => step.in_doubt.is_some(),
+        _ => step.cache.is_some(),
     }
 }
 

@@ -49,10 +49,17 @@ impl JobState {
         Ok(())
     }
 
-    pub(super) fn succeed(&mut self, token: Token, output: &Value, at: Timestamp) -> Folded {
+    pub(super) fn succeed(
+        &mut self,
+        token: Token,
+        output: &Value,
+        cached: bool,
+        at: Timestamp,
+    ) -> Folded {
         const EVENT: &str = "StepSucceeded";
         let (step, item) = self.close_running(EVENT, token)?;
         self.item_mut(EVENT, step, item)?.status = ItemStatus::Succeeded(output.clone());
+        self.steps[step.at()].recalled += u32::from(cached);
         self.settle_item(step, at);
         Ok(())
     }
@@ -292,7 +299,7 @@ steps:
     }
 
     fn succeeded(token: u64) -> Event {
-        Event::StepSucceeded { token: Token(token), output: json!(1), at: AT }
+        Event::StepSucceeded { token: Token(token), output: json!(1), cached: false, at: AT }
     }
 
     fn failed(token: u64, candidate: u32) -> Event {

@@ -63,7 +63,7 @@ pub fn fold<'e>(
 impl JobState {
     /// The state after the first event of a journal.
     pub(crate) fn begin(id: JobId, plan: Arc<Plan>, first: &Event) -> Result<Self, IllegalEvent> {
-        let Event::JobSubmitted { workflow, input, labels, at } = first else {
+        let Event::JobSubmitted { workflow, input, labels, options, at } = first else {
             return illegal(first.kind(), "a journal begins with `JobSubmitted`");
         };
         if workflow.digest != plan.digest() {
@@ -79,6 +79,7 @@ impl JobState {
             id,
             input: Arc::new(input.clone()),
             labels: labels.clone(),
+            options: *options,
             submitted_at: *at,
             phase: Phase::Running,
             ready,
@@ -113,7 +114,9 @@ impl JobState {
                 let (attempt, candidate) = (*attempt, *candidate);
                 self.start(*step, *item, &Start { attempt, candidate, token: *token, at: *at })
             }
-            Event::StepSucceeded { token, output, at } => self.succeed(*token, output, *at),
+            Event::StepSucceeded { token, output, cached, at } => {
+                self.succeed(*token, output, *cached, *at)
+            }
             Event::AttemptFailed { token, retry_at, candidate, .. } => {
                 self.wait(*token, *retry_at, *candidate)
             }
@@ -184,7 +187,13 @@ mod tests {
         let plan = World::new(YAML).state.plan;
         let workflow = WorkflowRef { name: "one".to_owned(), digest: "00".to_owned() };
         let (input, labels) = (Value::Null, BTreeMap::new());
-        let event = Event::JobSubmitted { workflow, input, labels, at: Timestamp(1) };
+        let event = Event::JobSubmitted {
+            workflow,
+            input,
+            labels,
+            options: Default::default(),
+            at: Timestamp(1),
+        };
         let error = fold(JobId(Uuid::nil()), plan, [&event]).unwrap_err();
         assert_eq!(
             error.to_string(),

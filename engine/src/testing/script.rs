@@ -159,6 +159,9 @@ impl World {
                     format!("start {name}")
                 }
             }
+            Event::StepSucceeded { token, cached: true, .. } => {
+                format!("recall {}", self.name(*token))
+            }
             Event::StepSucceeded { token, .. } => format!("ok {}", self.name(*token)),
             Event::AttemptFailed { token, retry_at, at, candidate, .. } => {
                 let (name, wait) = (self.name(*token), retry_at.since(*at));
@@ -213,6 +216,7 @@ impl World {
 
 fn outcome(end: &str, value: &str) -> Outcome {
     match end {
+        "recalled" => Outcome::Recalled(serde_json::from_str(value).expect("JSON")),
         "ok" if value.is_empty() => Outcome::Succeeded(Value::Null),
         "ok" => Outcome::Succeeded(serde_json::from_str(value).expect("JSON")),
         "fail" => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),

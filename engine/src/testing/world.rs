@@ -32,7 +32,8 @@ impl World {
         let id = JobId(Uuid::from_u128(7));
         let now = Timestamp(1_000_000);
         let labels = BTreeMap::new();
-        let submission = Submission { id, plan: plan(yaml), input, labels };
+        let submission =
+            Submission { id, plan: plan(yaml), input, labels, options: Default::default() };
         let (state, event) = submit(submission, now).expect("the input fits");
         Self { state, journal: vec![event], now, attempts: HashMap::new() }
     }

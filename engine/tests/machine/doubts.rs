@@ -71,7 +71,9 @@ impl Oracle {
     pub(crate) fn probe_says(&self, token: u64, place: Place, outcome: &Outcome) -> Told {
         let (step, item) = place;
         match outcome {
-            Outcome::Succeeded(output) => Told::Succeeded(token, output.clone()),
+            Outcome::Succeeded(output) | Outcome::Recalled(output) => {
+                Told::Succeeded(token, output.clone(), false)
+            }
             Outcome::NotDone => self.again(place, Resolver::Probe),
             Outcome::Unknown => Told::Held(step, item, None),
             Outcome::Failed(failure) | Outcome::Lost(failure) => {

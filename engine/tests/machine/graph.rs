@@ -99,6 +99,7 @@ impl Node {
         Step {
             id: format!("s{n}"),
             uses: if self.nap.is_some() { String::new() } else { "own".to_owned() },
+            cache: None,
             sleep: self.nap.map(|span| Millis(span).to_string()),
             until: None,
             with: if self.nap.is_some() { Value::Null } else { Value::Object(with) },

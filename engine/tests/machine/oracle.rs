@@ -153,7 +153,8 @@ impl Oracle {
         }
         let only_probes = Failure::fatal("step.output", "the body answered as only a probe may");
         let failure = match outcome {
-            Outcome::Succeeded(output) => return Told::Succeeded(token, output.clone()),
+            Outcome::Succeeded(output) => return Told::Succeeded(token, output.clone(), false),
+            Outcome::Recalled(output) => return Told::Succeeded(token, output.clone(), true),
             Outcome::Stopped | Outcome::Released => {
                 return self.cut_off(token, Interruption::Shutdown);
             }

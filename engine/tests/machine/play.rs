@@ -51,6 +51,7 @@ pub(crate) enum How {
     Object(u8),
     List(u8),
     Nothing,
+    Recalled(u8),
     Retryable,
     Fatal,
     Released,
@@ -66,6 +67,7 @@ impl How {
             Self::Object(n) => Outcome::Succeeded(json!({ "v": n })),
             Self::List(n) => Outcome::Succeeded((0..n % 4).map(|n| json!({ "v": n })).collect()),
             Self::Nothing => Outcome::Succeeded(Value::Null),
+            Self::Recalled(n) => Outcome::Recalled(json!({ "v": n })),
             Self::Retryable => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),
             Self::Fatal => Outcome::Failed(Failure::fatal("test.fatal", "it will not pass")),
             Self::Released => Outcome::Released,
@@ -110,6 +112,7 @@ fn ends() -> impl Strategy<Value = How> {
         4 => any::<u8>().prop_map(How::Object),
         2 => any::<u8>().prop_map(How::List),
         1 => Just(How::Nothing),
+        2 => any::<u8>().prop_map(How::Recalled),
         8 => Just(How::Retryable),
         2 => Just(How::Fatal),
         1 => Just(How::Released),
@@ -138,8 +141,13 @@ impl Game {
     pub(crate) fn new(graph: &Graph, seed: u64) -> Self {
         let (plan, now) = (graph.plan(), Timestamp(1_700_000_000_000));
         let id = JobId(Uuid::from_u64_pair(seed, !seed));
-        let submission =
-            Submission { id, plan: plan.clone(), input: Value::Null, labels: BTreeMap::new() };
+        let submission = Submission {
+            id,
+            plan: plan.clone(),
+            input: Value::Null,
+            labels: BTreeMap::new(),
+            options: Default::default(),
+        };
         let (state, event) = submit(submission, now).unwrap();
         let oracle = Oracle::new(graph.clone());
         let journal = vec![event];

@@ -29,6 +29,7 @@ fn step(n: usize) -> Step {
         fallback: vec![],
         on_error: OnError::Fail,
         in_doubt: None,
+        cache: None,
     }
 }
 
@@ -51,7 +52,9 @@ impl Run {
     fn new(plan: Arc<Plan>, input: Value) -> Self {
         let id = JobId(Uuid::from_u128(1));
         let (labels, now) = (BTreeMap::new(), Timestamp(0));
-        let (state, event) = submit(Submission { id, plan, input, labels }, now).unwrap();
+        let (state, event) =
+            submit(Submission { id, plan, input, labels, options: Default::default() }, now)
+                .unwrap();
         let mut run =
             Self { state, journal: vec![event], queue: VecDeque::new(), now, most_open: 0 };
         run.decide(Input::Resume);

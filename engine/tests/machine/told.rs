@@ -8,7 +8,7 @@ use crate::graph::Node;
 /// An event that must come, as far as it can be told.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Succeeded(u64, Value),
+    Succeeded(u64, Value, bool),
     Failed { token: u64, candidate: u32, least: u64, most: u64, now: Timestamp },
     ItemFailed(usize, usize, Failure),
     Interrupted(u64, Interruption),
@@ -25,9 +25,10 @@ impl Told {
     /// Whether it has come.
     pub(crate) fn check(&self, event: &Event) {
         let right = match (self, event) {
-            (Self::Succeeded(told, value), Event::StepSucceeded { token, output, .. }) => {
-                *told == token.0 && value == output
-            }
+            (
+                Self::Succeeded(told, value, recalled),
+                Event::StepSucceeded { token, output, cached, .. },
+            ) => *told == token.0 && value == output && recalled == cached,
             (
                 Self::Failed { token: told, candidate: next, least, most, now },
                 Event::AttemptFailed { token, candidate, retry_at, at, .. },

@@ -137,7 +137,8 @@ impl World {
         let id = JobId(Uuid::from_u64_pair(millis << 16 | 0x7000, self.dice.next() | 1 << 63));
         let plan = self.graphs[graph].plan.clone();
         let input = json!({ "graph": graph });
-        let submission = Submission { id, plan, input, labels: BTreeMap::new() };
+        let submission =
+            Submission { id, plan, input, labels: BTreeMap::new(), options: Default::default() };
         let (_, event) = submit(submission, self.wall()).expect("any input is accepted");
         let verb = Verb::Create(NewJob { id, graph, event, key });
         self.say(|_| format!("caller {caller} submits {id} with {key:?}"));

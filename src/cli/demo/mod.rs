@@ -186,7 +186,8 @@ mod tests {
             message: String::new(),
         };
         let started = Note::Started { step: "burn".into(), item: None, attempt: 1 };
-        let done = Note::Succeeded { step: "burn".into(), attempts: 1, seconds: 1.0 };
+        let done =
+            Note::Succeeded { step: "burn".into(), attempts: 1, cached: (0, 1), seconds: 1.0 };
         assert!(!is_the_moment(&started, "burn"));
         assert!(!is_the_moment(&moved("fetch", 50.0), "burn"));
         assert!(!is_the_moment(&moved("burn", 0.0), "burn"));

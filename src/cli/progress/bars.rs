@@ -73,8 +73,8 @@ impl Bars {
             Note::Held { step, item } => {
                 self.with(step, |bar| bar.set_message(lines::held(*item)));
             }
-            Note::Succeeded { step, attempts, seconds } => {
-                self.close(step, &lines::succeeded(*attempts, *seconds), true);
+            Note::Succeeded { step, attempts, cached, seconds } => {
+                self.close(step, &lines::succeeded(*attempts, *cached, *seconds), true);
             }
             Note::Skipped { step } => self.close(step, "skipped", true),
             Note::Failed { step, failure } => {

@@ -41,7 +41,9 @@ impl Lines {
             }
             Note::InDoubt { step, attempt } => (step, in_doubt(*attempt)),
             Note::Held { step, item } => (step, held(*item)),
-            Note::Succeeded { step, attempts, seconds } => (step, succeeded(*attempts, *seconds)),
+            Note::Succeeded { step, attempts, cached, seconds } => {
+                (step, succeeded(*attempts, *cached, *seconds))
+            }
             Note::Skipped { step } => (step, "skipped".to_owned()),
             Note::Failed { step, failure } => (step, format!("failed: {}", oneline(failure))),
         };
@@ -115,9 +117,14 @@ pub(super) fn held(item: Option<u32>) -> String {
 }
 
 /// Words for a step that is done.
-pub(super) fn succeeded(attempts: u32, seconds: f64) -> String {
+pub(super) fn succeeded(attempts: u32, cached: (u32, usize), seconds: f64) -> String {
     let attempts = if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
-    format!("done in {seconds:.1} s{attempts}")
+    let cached = match cached {
+        (0, _) => String::new(),
+        (recalled, all) if recalled as usize == all => ", cached".to_owned(),
+        (recalled, all) => format!(", {recalled} of {all} items cached"),
+    };
+    format!("done in {seconds:.1} s{attempts}{cached}")
 }
 
 /// A failure on one line: the whole of it stands in the result.
@@ -166,8 +173,16 @@ mod tests {
                 "  burn   attempt 1 failed: no answer [a.b]; again in 1.0 s",
             ),
             (
-                Note::Succeeded { step: step(), attempts: 2, seconds: 3.21 },
+                Note::Succeeded { step: step(), attempts: 2, cached: (0, 1), seconds: 3.21 },
                 "  burn   done in 3.2 s after 2 attempts",
+            ),
+            (
+                Note::Succeeded { step: step(), attempts: 1, cached: (1, 1), seconds: 0.01 },
+                "  burn   done in 0.0 s, cached",
+            ),
+            (
+                Note::Succeeded { step: step(), attempts: 3, cached: (2, 3), seconds: 1.0 },
+                "  burn   done in 1.0 s after 3 attempts, 2 of 3 items cached",
             ),
             (Note::Item { step: step(), done: 1, total: 3 }, "  burn   1 of 3 items done"),
             (Note::Sleeping { step: step(), wait: 60.0 }, "  burn   asleep for 60.0 s"),

@@ -123,6 +123,8 @@ pub(crate) enum Note {
         step: String,
         /// Attempts over all items.
         attempts: u32,
+        /// Items whose result was recalled, and all of them.
+        cached: (u32, usize),
         /// Seconds from its first attempt to its end.
         seconds: f64,
     },

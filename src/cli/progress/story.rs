@@ -21,6 +21,7 @@ struct Chapter {
     items: usize,
     settled: usize,
     attempts: u32,
+    cached: u32,
     since: Option<Timestamp>,
     done: bool,
 }
@@ -62,8 +63,9 @@ impl Story {
                 self.open.insert(*token, Attempt { step: *step, number: *attempt });
                 self.started(*step, *item, *attempt, *at)
             }
-            Event::StepSucceeded { token, at, .. } => {
+            Event::StepSucceeded { token, cached, at, .. } => {
                 let attempt = self.open.remove(token)?;
+                self.steps.get_mut(attempt.step.at())?.cached += u32::from(*cached);
                 self.settled(attempt.step, *at)
             }
             Event::AttemptFailed { token, failure, retry_at, at, .. } => {
@@ -170,7 +172,16 @@ impl Story {
 impl Chapter {
     fn new(id: &str, fans_out: bool) -> Self {
         let id = id.to_owned();
-        Self { id, fans_out, items: 1, settled: 0, attempts: 0, since: None, done: false }
+        Self {
+            id,
+            fans_out,
+            items: 1,
+            settled: 0,
+            attempts: 0,
+            cached: 0,
+            since: None,
+            done: false,
+        }
     }
 
     fn end(&mut self, at: Timestamp) -> Note {
@@ -178,6 +189,7 @@ impl Chapter {
         Note::Succeeded {
             step: self.id.clone(),
             attempts: self.attempts,
+            cached: (self.cached, self.items),
             seconds: print::seconds(self.since.unwrap_or(at), at),
         }
     }
@@ -213,7 +225,12 @@ mod tests {
     }
 
     fn succeed(token: u64, at: i64) -> Event {
-        Event::StepSucceeded { token: Token(token), output: json!(1), at: Timestamp(at) }
+        Event::StepSucceeded {
+            token: Token(token),
+            output: json!(1),
+            cached: false,
+            at: Timestamp(at),
+        }
     }
 
     #[test]
@@ -239,7 +256,10 @@ mod tests {
             (start(0, 0, 2, 2, 1_500), Note::Started { step: step(), item: None, attempt: 2 }),
             (cut, Note::Interrupted { step: step(), attempt: 2 }),
             (start(0, 0, 3, 3, 1_800), Note::Started { step: step(), item: None, attempt: 3 }),
-            (succeed(3, 2_000), Note::Succeeded { step: step(), attempts: 3, seconds: 2.0 }),
+            (
+                succeed(3, 2_000),
+                Note::Succeeded { step: step(), attempts: 3, cached: (0, 1), seconds: 2.0 },
+            ),
         ];
         for (event, note) in told {
             assert_eq!(story.tell(&event), Some(note));
@@ -260,15 +280,35 @@ mod tests {
             story.tell(&succeed(2, 10)),
             Some(Note::Item { step: many(), done: 1, total: 2 })
         );
-        let end = Note::Succeeded { step: many(), attempts: 2, seconds: 1.0 };
+        let end = Note::Succeeded { step: many(), attempts: 2, cached: (0, 2), seconds: 1.0 };
         assert_eq!(story.tell(&succeed(1, 1_000)), Some(end));
+    }
+
+    #[test]
+    fn results_that_were_recalled_are_counted() {
+        let mut story = story();
+        let items = vec![json!(1), json!(2)];
+        story.tell(&Event::StepExpanded { step: StepIndex(1), items, at: Timestamp(0) });
+        story.tell(&start(1, 0, 1, 1, 0));
+        story.tell(&start(1, 1, 1, 2, 0));
+        story.tell(&succeed(2, 10));
+        let recalled = Event::StepSucceeded {
+            token: Token(1),
+            output: json!(1),
+            cached: true,
+            at: Timestamp(10),
+        };
+        let (step, cached) = ("many".to_owned(), (1, 2));
+        let end = Note::Succeeded { step, attempts: 2, cached, seconds: 0.01 };
+        assert_eq!(story.tell(&recalled), Some(end));
     }
 
     #[test]
     fn an_empty_list_is_done_at_once() {
         let mut story = story();
         let expanded = Event::StepExpanded { step: StepIndex(1), items: vec![], at: Timestamp(9) };
-        let end = Note::Succeeded { step: "many".into(), attempts: 0, seconds: 0.0 };
+        let end =
+            Note::Succeeded { step: "many".into(), attempts: 0, cached: (0, 0), seconds: 0.0 };
         assert_eq!(story.tell(&expanded), Some(end));
         assert_eq!(story.done(), ["many"]);
     }
@@ -279,7 +319,8 @@ mod tests {
         let (step, due, at) = (StepIndex(0), Timestamp(2_000), Timestamp(500));
         let asleep = Note::Sleeping { step: "one".into(), wait: 1.5 };
         assert_eq!(story.tell(&Event::SleepBegan { step, due, at }), Some(asleep));
-        let over = Note::Succeeded { step: "one".into(), attempts: 0, seconds: 1.5 };
+        let over =
+            Note::Succeeded { step: "one".into(), attempts: 0, cached: (0, 1), seconds: 1.5 };
         assert_eq!(story.tell(&Event::SleepEnded { step, at: due }), Some(over));
         assert_eq!(story.done(), ["one"]);
     }

@@ -108,11 +108,20 @@ fn steps(steps: &[Step]) -> String {
             status,
             step.attempts.to_string(),
             seconds.map(|seconds| format!("{seconds:.1}")).unwrap_or_default(),
-            step.failure.as_ref().map(failure).unwrap_or_default(),
+            step.failure.as_ref().map_or_else(|| cached(step), failure),
         ]
     };
     let rows: Vec<_> = steps.iter().map(row).collect();
     print::table(&["step", "uses", "status", "attempts", "seconds", ""], &[3, 4], &rows)
+}
+
+/// What of a step's result was there before.
+fn cached(step: &Step) -> String {
+    match step.cached_items {
+        _ if step.cached => "cached".to_owned(),
+        0 => String::new(),
+        items => format!("{items} items cached"),
+    }
 }
 
 fn failure(failure: &Failure) -> String {

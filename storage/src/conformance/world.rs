@@ -38,6 +38,7 @@ pub(super) fn job(n: u64) -> NewJob {
         workflow: head.workflow.clone(),
         input: json!({ "n": n, "text": "grüße", "half": 0.5, "nothing": null }),
         labels: head.labels.clone(),
+        options: Default::default(),
         at: head.submitted_at,
     };
     NewJob { head, events: vec![submitted], definition: definition(), idempotency: None }
@@ -62,7 +63,7 @@ pub(super) fn definition() -> Arc<Workflow> {
 
 /// An event that carries a value.
 pub(super) fn succeeded(output: Value) -> Event {
-    Event::StepSucceeded { token: Token(1), output, at: Timestamp(5) }
+    Event::StepSucceeded { token: Token(1), output, cached: false, at: Timestamp(5) }
 }
 
 /// The commit of a record with one event.

@@ -55,7 +55,8 @@ mod tests {
             digest(3).to_string(): null,
             "no": "0123",
         });
-        let events = vec![Event::StepSucceeded { token: Token(1), output, at: Timestamp(1) }];
+        let events =
+            vec![Event::StepSucceeded { token: Token(1), output, cached: false, at: Timestamp(1) }];
         let records = [Record { sequence: 0, events }];
         let mut found = BTreeSet::new();
         digests_in(&records, &mut found);

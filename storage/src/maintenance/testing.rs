@@ -34,7 +34,13 @@ pub(super) fn new_job(n: u64) -> NewJob {
     let plan = Arc::new(Plan::recompile(Workflow::new("w", vec![Step::new("a", "k")])).unwrap());
     let (definition, digest) = (plan.workflow().clone(), plan.digest().to_owned());
     let input = json!({ "text": "x".repeat(5_000), "n": n });
-    let submission = Submission { id: id(n), plan, input, labels: Default::default() };
+    let submission = Submission {
+        id: id(n),
+        plan,
+        input,
+        labels: Default::default(),
+        options: Default::default(),
+    };
     let (_, event) = submit(submission, Timestamp(1)).unwrap();
     let head = JobHead {
         id: id(n),

@@ -422,7 +422,7 @@ mod tests {
         let at = any::<i64>().prop_map(Timestamp);
         prop_oneof![
             (any::<u64>(), json_values(), at.clone()).prop_map(|(token, output, at)| {
-                Event::StepSucceeded { token: Token(token), output, at }
+                Event::StepSucceeded { token: Token(token), output, cached: false, at }
             }),
             (any::<u32>(), prop::collection::vec(json_values(), 0..3), at.clone()).prop_map(
                 |(step, items, at)| Event::StepExpanded { step: StepIndex(step), items, at }

@@ -79,6 +79,7 @@ mod tests {
         let event = |n: u64| Event::StepSucceeded {
             token: Token(n),
             output: json!("x".repeat(98)),
+            cached: false,
             at: Timestamp(5),
         };
         let records: Vec<_> = (0..100).map(|n| vec![event(n)]).collect();

@@ -56,12 +56,12 @@ pub fn new_job(n: u64) -> NewJob {
 
 pub fn event(n: u64, sequence: u64) -> Event {
     let output = json!({ "job": n, "sequence": sequence });
-    Event::StepSucceeded { token: Token(sequence), output, at: Timestamp(7) }
+    Event::StepSucceeded { token: Token(sequence), output, cached: false, at: Timestamp(7) }
 }
 
 pub fn large_event(size: usize) -> Event {
     let output = Value::from("x".repeat(size));
-    Event::StepSucceeded { token: Token(0), output, at: Timestamp(7) }
+    Event::StepSucceeded { token: Token(0), output, cached: false, at: Timestamp(7) }
 }
 
 /// Text that does not get smaller when it is packed.

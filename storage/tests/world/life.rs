@@ -56,7 +56,9 @@ impl Life {
         let definition = plan.workflow().clone();
         let (id, now) = (script.id, script.submitted_at);
         let (input, labels) = (script.input.clone(), script.labels.clone());
-        let (state, event) = submit(Submission { id, plan, input, labels }, now).unwrap();
+        let (state, event) =
+            submit(Submission { id, plan, input, labels, options: Default::default() }, now)
+                .unwrap();
         let head = head_of(&state, now);
         let idempotency = script.key.clone();
         let job = NewJob { head, events: vec![event], definition, idempotency };
