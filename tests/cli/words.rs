@@ -66,7 +66,7 @@ fn kinds_are_listed_with_their_inputs() {
     let (_dir, path) = place();
     let text = finish(&path, &["validate", "--kinds"]).has_ended_with(0).stdout;
     assert!(text.contains("\nmedia.fetch\n"), "{text}");
-    assert!(text.contains("source     string, required"), "{text}");
+    assert!(text.contains("source     string | Stored, required"), "{text}");
     let kinds = finish(&path, &["validate", "--kinds", "--json"]).has_ended_with(0).json();
     let names: Vec<_> =
         kinds.as_array().unwrap().iter().filter_map(|kind| kind["name"].as_str()).collect();

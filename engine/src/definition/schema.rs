@@ -101,28 +101,10 @@ impl Schema {
                 };
                 value(format!("`{found}` is not one of the values allowed here"), hint)
             }
-            ValidationErrorKind::Minimum { limit } => {
-                value(format!("`{found}` is too small"), format!("at least {limit}"))
-            }
-            ValidationErrorKind::Maximum { limit } => {
-                value(format!("`{found}` is too large"), format!("at most {limit}"))
-            }
             ValidationErrorKind::Pattern { pattern } => {
                 let hint = format!("it has to match `{}`", cut(pattern));
                 value(format!("`{found}` has not the form wanted here"), hint)
             }
-            ValidationErrorKind::MinLength { limit } => value(
-                format!("`{found}` is too short"),
-                format!("at least {}", count(*limit, "character")),
-            ),
-            ValidationErrorKind::MinItems { limit } => value(
-                format!("`{found}` is too short"),
-                format!("at least {}", count(*limit, "item")),
-            ),
-            ValidationErrorKind::MaxItems { limit } => value(
-                format!("`{found}` is too long"),
-                format!("at most {}", count(*limit, "item")),
-            ),
             ValidationErrorKind::AnyOf { context }
             | ValidationErrorKind::OneOfNotValid { context } => match meant_form(error, context) {
                 Some(errors) => errors.iter().flat_map(|error| self.describe(error)).collect(),
@@ -132,6 +114,7 @@ impl Schema {
                     whole(message, format!("expected {}", forms.join(", or ")))
                 }
             },
+            kind if let Some((message, hint)) = beyond(kind, &found) => value(message, hint),
             kind => {
                 let hint = format!("the schema's `{}` says so", kind.keyword());
                 whole(cut(&error.to_string()), hint)
@@ -206,6 +189,25 @@ fn type_names(kind: &TypeKind) -> String {
             names.join(" or ")
         }
     }
+}
+
+/// What is said of a value beyond a bound.
+fn beyond(kind: &ValidationErrorKind, found: &str) -> Option<(String, String)> {
+    let (wrong, hint) = match kind {
+        ValidationErrorKind::Minimum { limit } => ("small", format!("at least {limit}")),
+        ValidationErrorKind::Maximum { limit } => ("large", format!("at most {limit}")),
+        ValidationErrorKind::MinLength { limit } => {
+            ("short", format!("at least {}", count(*limit, "character")))
+        }
+        ValidationErrorKind::MinItems { limit } => {
+            ("short", format!("at least {}", count(*limit, "item")))
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            ("long", format!("at most {}", count(*limit, "item")))
+        }
+        _ => return None,
+    };
+    Some((format!("`{found}` is too {wrong}"), hint))
 }
 
 /// Of several forms the one that was meant, as what is wrong with it: the only one whose type is

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 /// Depth of choices within choices and of references to references; a schema may refer to itself.
-const MAX_DEPTH: usize = 8;
+const DEEPEST_CHOICE: usize = 8;
 
 /// The forms that a value may have: the schema, or those that it offers a choice of. References
 /// within the whole schema are followed.
 pub(super) fn forms<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Value> {
     let mut found = Vec::new();
-    collect(root, schema, MAX_DEPTH, &mut found);
+    collect(root, schema, DEEPEST_CHOICE, &mut found);
     found
 }
 
