@@ -4,6 +4,10 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/fake_providers.rs"]
+mod fake_providers;
+#[path = "cli/fakes.rs"]
+mod fakes;
 #[path = "cli/golden.rs"]
 mod golden;
 #[path = "cli/interrupt.rs"]

@@ -5,6 +5,7 @@ mod correct;
 mod demo;
 mod env;
 mod error;
+mod fake_providers;
 mod graph;
 mod kinds;
 mod local;
@@ -71,6 +72,8 @@ enum Command {
     Verify(upkeep::VerifyArgs),
     /// Write a data directory anew, so that its room comes back
     Compact(upkeep::CompactArgs),
+    /// Stand in for OpenAI on this machine: real answers, faults on demand, counted calls
+    FakeProviders(fake_providers::FakeProvidersArgs),
     /// See a captioning job killed in the middle and going on where it was
     Demo(demo::DemoArgs),
     /// Measure the engine on this machine's disk
@@ -117,6 +120,7 @@ async fn go(command: Command) -> Result<Exit> {
         Command::Restore(args) => upkeep::restore(args).await,
         Command::Verify(args) => upkeep::verify(args).await,
         Command::Compact(args) => upkeep::compact(args).await,
+        Command::FakeProviders(args) => fake_providers::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Bench(args) => bench::run(args).await,
     }

@@ -22,9 +22,23 @@ pub(crate) fn check(name: &str, text: &str) {
     );
 }
 
-const COMMANDS: [&str; 15] = [
-    "run", "serve", "submit", "jobs", "show", "cancel", "resolve", "validate", "graph", "backup",
-    "restore", "verify", "compact", "demo", "bench",
+const COMMANDS: [&str; 16] = [
+    "run",
+    "serve",
+    "submit",
+    "jobs",
+    "show",
+    "cancel",
+    "resolve",
+    "validate",
+    "graph",
+    "backup",
+    "restore",
+    "verify",
+    "compact",
+    "fake-providers",
+    "demo",
+    "bench",
 ];
 
 #[test]
