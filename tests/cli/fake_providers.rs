@@ -143,7 +143,8 @@ fn a_client_that_goes_away_has_paid_all_the_same() {
     runtime.block_on(async {
         let engine = engine(&base_url).await;
         let job = submit(&engine, 60_000).await;
-        until(|| fake.calls()["log"][0]["outcome"] == "open").await;
+        until(|| fake.calls()["paid"] == 1).await;
+        assert_eq!(fake.calls()["log"][0]["outcome"], "open");
         job.cancel(None).await.unwrap();
         until(|| fake.calls()["log"][0]["outcome"] == "abandoned").await;
         assert_eq!(fake.calls()["paid"], 1);
