@@ -72,5 +72,5 @@ fn check_files(out: &Path, result: &Value) {
     let video = std::fs::metadata(out.join("video.mp4")).unwrap();
     assert!(video.len() > 10_000);
     assert_eq!(result["output"]["provider"], "pocketsphinx");
-    assert_eq!(result["files"].as_object().unwrap().len(), 3);
+    assert_eq!(result["files"].as_object().unwrap().len(), 4);
 }

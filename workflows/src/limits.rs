@@ -55,6 +55,19 @@ pub const MAX_WORDS_PER_LINE_COUNT: usize = 12;
 /// Characters on one line of a caption.
 pub const MAX_LINE_CHARS: usize = 200;
 
+/// Letters that count as one word in scripts without blanks between words: three words a line are
+/// then twelve letters, what subtitlers of Chinese put there.
+pub const LETTERS_PER_WORD_COUNT: usize = 4;
+
+/// Replacements of one composition. Beyond it the input is refused; each is a pass over all words.
+pub const MAX_REPLACEMENTS_COUNT: usize = 200;
+
+/// Characters of what is found or put in its place.
+pub const MAX_REPLACEMENT_CHARS: usize = 200;
+
+/// Stretches without captions. Beyond it the input is refused.
+pub const MAX_EXCLUSIONS_COUNT: usize = 1_000;
+
 /// Lines of one caption.
 pub const MAX_LINES_COUNT: usize = 3;
 

@@ -6,9 +6,13 @@ pub(super) fn write_ms(ms: u64, mark: char) -> String {
     format!("{h:02}:{m:02}:{s:02}{mark}{:03}", ms % 1_000)
 }
 
-/// `H:MM:SS.cc`, rounded: cut off, cues would drift by up to 10 ms.
-pub(super) fn write_centiseconds(ms: u64) -> String {
-    let cs = (ms + 5) / 10;
+/// Hundredths of a second, rounded: cut off, cues would drift by up to 10 ms.
+pub(super) fn to_centiseconds(ms: u64) -> u64 {
+    (ms + 5) / 10
+}
+
+/// Hundredths of a second as `H:MM:SS.cc`.
+pub(super) fn write_centiseconds(cs: u64) -> String {
     let (h, m, s) = (cs / 360_000, cs / 6_000 % 60, cs / 100 % 60);
     format!("{h}:{m:02}:{s:02}.{:02}", cs % 100)
 }
@@ -55,7 +59,7 @@ mod tests {
             (360_000_000, "100:00:00,000", "100:00:00.00"),
         ] {
             assert_eq!(write_ms(ms, ','), srt);
-            assert_eq!(write_centiseconds(ms), ass);
+            assert_eq!(write_centiseconds(to_centiseconds(ms)), ass);
             assert_eq!(read_ms(srt), Some(ms));
         }
     }

@@ -6,13 +6,17 @@ use callsheet_storage::Artifact;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ass::{DEFAULT_FONT, Look, write_ass};
-use super::cue::{Layout, cues, too_fast};
+use super::ass::{Look, write_ass};
+use super::cue::{Cue, Layout, captions, too_fast};
+use super::edit::{Exclusion, Replacement};
+use super::pack::Split;
 use super::srt::write_srt;
+use super::style::Style;
 use super::vtt::write_vtt;
 use super::word::Word;
 use crate::limits::{
-    MAX_LINE_CHARS, MAX_LINES_COUNT, MAX_SIDE_PIXELS, MAX_WORDS_COUNT, MAX_WORDS_PER_LINE_COUNT,
+    MAX_CUE_TIME_MS, MAX_EXCLUSIONS_COUNT, MAX_LINE_CHARS, MAX_LINES_COUNT, MAX_REPLACEMENT_CHARS,
+    MAX_REPLACEMENTS_COUNT, MAX_SIDE_PIXELS, MAX_WORDS_COUNT, MAX_WORDS_PER_LINE_COUNT,
 };
 
 /// Makes captions of words with times: SubRip, WebVTT and ASS.
@@ -25,11 +29,15 @@ pub struct Compose;
 pub struct Words {
     /// The words with their times, as `speech.transcribe` gives them.
     pub words: Vec<Word>,
-    /// Most words on a line, 1 to 12.
+    /// Whether lines are filled by `words_per_line` or by `max_chars` alone.
+    #[serde(default)]
+    pub split: Split,
+    /// Most words on a line, 1 to 12. In scripts without blanks four letters count as a word.
     #[serde(default = "default_words_per_line")]
     #[schemars(range(min = 1, max = 12))]
     pub words_per_line: usize,
-    /// Most characters on a line, 1 to 200.
+    /// Most characters on a line, 1 to 200; Chinese, Japanese and Korean ones count as two. A word
+    /// that is longer stands alone, uncut.
     #[serde(default = "default_max_chars")]
     #[schemars(range(min = 1, max = 200))]
     pub max_chars: usize,
@@ -41,9 +49,17 @@ pub struct Words {
     #[serde(default = "default_speed")]
     #[schemars(range(min = 5.0, max = 60.0))]
     pub max_chars_per_second: f64,
-    /// Whether the captions are shown in capitals.
+    /// Texts that are written in another way, one after another; at most 200.
     #[serde(default)]
-    pub uppercase: bool,
+    #[schemars(length(max = 200))]
+    pub replace: Vec<Replacement>,
+    /// Stretches of time without captions, at most 1,000.
+    #[serde(default)]
+    #[schemars(length(max = 1_000))]
+    pub exclude: Vec<Exclusion>,
+    /// How burned captions look.
+    #[serde(default)]
+    pub style: Style,
     /// Width of the picture in pixels, for the size of burned letters.
     #[serde(default)]
     pub width: Option<u32>,
@@ -53,9 +69,6 @@ pub struct Words {
     /// Length of the media in seconds, which no caption outlasts.
     #[serde(default)]
     pub duration_s: Option<f64>,
-    /// Font of burned captions: letters, digits, blanks and `-`.
-    #[serde(default = "default_font")]
-    pub font: String,
 }
 
 fn default_words_per_line() -> usize {
@@ -72,10 +85,6 @@ fn default_lines() -> usize {
 
 fn default_speed() -> f64 {
     Layout::default().max_chars_per_second
-}
-
-fn default_font() -> String {
-    DEFAULT_FONT.to_owned()
 }
 
 /// The size of the picture where none is given.
@@ -119,10 +128,12 @@ impl Step for Compose {
         let look = Look {
             width: input.width.unwrap_or(width),
             height: input.height.unwrap_or(height),
-            font: input.font.clone(),
+            style: input.style,
+            max_chars: layout.max_chars,
         };
-        let cues = cues(&input.words, &layout);
-        let (srt, vtt, ass) = (write_srt(&cues), write_vtt(&cues), write_ass(&cues, &look));
+        let captions = captions(&input.words, &layout);
+        let cues: Vec<Cue> = captions.iter().map(|caption| caption.cue.clone()).collect();
+        let (srt, vtt, ass) = (write_srt(&cues), write_vtt(&cues), write_ass(&captions, &look));
         let srt = context.put_bytes(srt, "captions.srt", "application/x-subrip").await?;
         let vtt = context.put_bytes(vtt, "captions.vtt", "text/vtt").await?;
         let ass = context.put_bytes(ass, "captions.ass", "text/x-ssa").await?;
@@ -132,14 +143,17 @@ impl Step for Compose {
 
 fn layout(input: &Words) -> Layout {
     // A length of nought is one that the file does not say.
-    let end_ms = input.duration_s.filter(|s| s.is_finite() && *s > 0.0).map(|s| s * 1_000.0);
+    let end_s = input.duration_s.filter(|s| s.is_finite() && *s > 0.0);
+    let ms = |s: f64| (s * 1_000.0).round() as u64;
     Layout {
+        split: input.split,
         words_per_line: input.words_per_line,
         max_chars: input.max_chars,
         lines: input.lines,
         max_chars_per_second: input.max_chars_per_second,
-        uppercase: input.uppercase,
-        end_ms: end_ms.map(|ms| ms as u64),
+        end_ms: end_s.map(|s| (s * 1_000.0) as u64),
+        replace: input.replace.clone(),
+        exclude: input.exclude.iter().map(|range| (ms(range.from_s), ms(range.to_s))).collect(),
     }
 }
 
@@ -165,10 +179,36 @@ fn check(input: &Words) -> StepResult<()> {
         let count = input.words.len();
         return Err(refused(format!("`words` has {count} items, expected {MAX_WORDS_COUNT}")));
     }
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-');
-    if input.font.is_empty() || input.font.len() > 64 || !input.font.chars().all(is_name) {
-        return Err(refused(format!("`font` is `{}`, which is no name of a font", input.font))
-            .with_hint("use letters, digits, blanks and `-`, such as `DejaVu Sans`"));
+    check_edits(input)?;
+    input.style.check()
+}
+
+fn check_edits(input: &Words) -> StepResult<()> {
+    for (name, count, most) in [
+        ("replace", input.replace.len(), MAX_REPLACEMENTS_COUNT),
+        ("exclude", input.exclude.len(), MAX_EXCLUSIONS_COUNT),
+    ] {
+        if count > most {
+            return Err(refused(format!("`{name}` has {count} items, expected at most {most}")));
+        }
+    }
+    for rule in &input.replace {
+        let (find, replace) = (rule.find.chars().count(), rule.replace.chars().count());
+        if rule.find.trim().is_empty() || find.max(replace) > MAX_REPLACEMENT_CHARS {
+            let message = format!(
+                "`find` of `replace` has {find} characters and `replace` {replace}, expected 1 and \
+                 0 to {MAX_REPLACEMENT_CHARS}"
+            );
+            return Err(refused(message));
+        }
+    }
+    for Exclusion { from_s, to_s } in &input.exclude {
+        // Written so that what is not a number is refused too.
+        if !(0.0 <= *from_s && from_s < to_s && *to_s <= MAX_CUE_TIME_MS / 1_000.0) {
+            let message = format!("`exclude` goes from {from_s} s to {to_s} s");
+            return Err(refused(message)
+                .with_hint("`from_s` is 0 or more, and `to_s` is after it, at most 99 hours"));
+        }
     }
     Ok(())
 }
@@ -196,8 +236,11 @@ mod tests {
             (json!({ "words": [], "width": 0 }), Some("width")),
             (json!({ "words": [], "height": 4_000_000 }), Some("height")),
             (json!({ "words": [], "max_chars_per_second": 0 }), Some("max_chars_per_second")),
-            (json!({ "words": [], "font": "Arial,100\n[Events]" }), Some("font")),
-            (json!({ "words": [], "font": "" }), Some("font")),
+            (json!({ "words": [], "style": { "font": "Arial,100\n[Events]" } }), Some("font")),
+            (json!({ "words": [], "replace": [{ "find": " ", "replace": "" }] }), Some("find")),
+            (json!({ "words": [], "exclude": [{ "from_s": 1, "to_s": 1 }] }), Some("exclude")),
+            (json!({ "words": [], "exclude": [{ "from_s": -1, "to_s": 1 }] }), Some("exclude")),
+            (json!({ "words": [], "exclude": [{ "from_s": 0, "to_s": 1e9 }] }), Some("exclude")),
         ] {
             let words: Words = serde_json::from_value(input.clone()).unwrap();
             match (check(&words), field) {
@@ -214,8 +257,15 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_refused() {
-        let input = json!({ "words": [], "word_per_line": 3 });
-        let error = serde_json::from_value::<Words>(input).unwrap_err();
-        assert!(error.to_string().contains("word_per_line"), "{error}");
+        for (input, named) in [
+            (json!({ "words": [], "word_per_line": 3 }), "word_per_line"),
+            (json!({ "words": [], "style": { "colour": "#FFFFFF" } }), "colour"),
+            (json!({ "words": [], "style": { "color": "red" } }), "`red` is no colour"),
+            (json!({ "words": [], "replace": [{ "from": "a", "to": "b" }] }), "from"),
+            (json!({ "words": [], "exclude": [{ "from": 0, "to": 1 }] }), "from"),
+        ] {
+            let error = serde_json::from_value::<Words>(input).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
     }
 }

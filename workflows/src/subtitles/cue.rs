@@ -1,5 +1,7 @@
 //! From words with times to cues: what is on the screen together, and from when to when.
 
+use super::edit::{Replacement, exclude, replace};
+use super::pack::{Split, cut_long, groups, has_blank, lines, phrases};
 use super::word::{Spoken, Word, spoken};
 use crate::limits::{MAX_CUE_MS, MIN_CUE_MS};
 
@@ -14,38 +16,86 @@ pub struct Cue {
     pub text: String,
 }
 
+/// A cue with the words that it is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caption {
+    /// What is on the screen, and when.
+    pub cue: Cue,
+    /// Its words in their order.
+    pub words: Vec<Shown>,
+}
+
+/// A word of a caption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What stands between it and the word before.
+    pub before: Before,
+    /// The word.
+    pub text: String,
+    /// When it is said, in milliseconds from the start of the media.
+    pub start_ms: u64,
+    /// When it has been said.
+    pub end_ms: u64,
+}
+
+/// What stands between a word and the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: it is the first, or its script has no blanks.
+    Nothing,
+    /// A blank.
+    Blank,
+    /// A new line.
+    Line,
+}
+
 /// How words are put together into cues.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// Most words on a line.
+    /// Whether lines are filled by words or by characters.
+    pub split: Split,
+    /// Most words on a line, when they are filled by words.
     pub words_per_line: usize,
-    /// Most characters on a line.
+    /// Most characters on a line; a longer word stands alone.
     pub max_chars: usize,
     /// Most lines of one cue.
     pub lines: usize,
     /// The speed of reading that a cue's time is stretched for, where there is room.
     pub max_chars_per_second: f64,
-    /// Whether the text is shown in capitals.
-    pub uppercase: bool,
     /// The end of the media, which no cue outlasts.
     pub end_ms: Option<u64>,
+    /// Texts that are written in another way.
+    pub replace: Vec<Replacement>,
+    /// Stretches without captions: from, to.
+    pub exclude: Vec<(u64, u64)>,
 }
 
 impl Default for Layout {
     fn default() -> Self {
         Self {
+            split: Split::Words,
             words_per_line: 3,
             max_chars: 42,
             lines: 1,
             max_chars_per_second: 20.0,
-            uppercase: false,
             end_ms: None,
+            replace: Vec::new(),
+            exclude: Vec::new(),
         }
     }
 }
 
-/// Pause between words that ends a cue: nobody speaks, so nothing new is shown.
-const PAUSE_MS: u64 = 700;
+impl Layout {
+    /// Whether an excluded stretch lies between two instants.
+    pub(super) fn is_barred_between(&self, end_ms: u64, start_ms: u64) -> bool {
+        self.exclude.iter().any(|(from, to)| end_ms <= *from && *to <= start_ms)
+    }
+
+    /// The first instant from this one on at which nothing may be on the screen.
+    fn barred_from(&self, ms: u64) -> Option<u64> {
+        self.exclude.iter().map(|(from, _)| *from).filter(|from| *from >= ms).min()
+    }
+}
 
 /// Time between two cues that follow each other closely: two frames, so that the eye sees a change.
 const GAP_MS: u64 = 80;
@@ -53,17 +103,24 @@ const GAP_MS: u64 = 80;
 /// Step between the starts of two cues: two steps of the coarsest format.
 const MIN_STEP_MS: u64 = 20;
 
+/// Puts words together into captions, in order, none overlapping another.
+#[must_use]
+pub fn captions(words: &[Word], layout: &Layout) -> Vec<Caption> {
+    let words = replace(spoken(words), &layout.replace);
+    let words = cut_long(exclude(words, &layout.exclude), layout);
+    let mut captions: Vec<Caption> = phrases(&words, layout)
+        .into_iter()
+        .flat_map(|phrase| groups(phrase, layout))
+        .map(|group| caption(group, layout))
+        .collect();
+    set_times(&mut captions, layout);
+    captions
+}
+
 /// Puts words together into cues, in order, none overlapping another.
 #[must_use]
 pub fn cues(words: &[Word], layout: &Layout) -> Vec<Cue> {
-    let words = fit_words(spoken(words, layout.uppercase), layout.max_chars);
-    let mut cues: Vec<Cue> = phrases(&words)
-        .into_iter()
-        .flat_map(|phrase| pack(phrase, layout))
-        .map(|group| group_cue(group, layout))
-        .collect();
-    set_times(&mut cues, layout);
-    cues
+    captions(words, layout).into_iter().map(|caption| caption.cue).collect()
 }
 
 /// Cues that ask for a faster reader than the layout has in mind.
@@ -73,152 +130,67 @@ pub fn too_fast(cues: &[Cue], layout: &Layout) -> usize {
     cues.iter().filter(is_fast).count()
 }
 
-/// Cuts words that are longer than a line; each part gets its share of the time.
-fn fit_words(words: Vec<Spoken>, max_chars: usize) -> Vec<Spoken> {
-    let max_chars = max_chars.max(1);
-    let mut fitted = Vec::with_capacity(words.len());
-    for word in words {
-        let chars: Vec<char> = word.text.chars().collect();
-        if chars.len() <= max_chars {
-            fitted.push(word);
-            continue;
-        }
-        let (span, count) = (word.end_ms - word.start_ms, chars.len() as u64);
-        for (n, part) in chars.chunks(max_chars).enumerate() {
-            let first = (n * max_chars) as u64;
-            fitted.push(Spoken {
-                text: part.iter().collect(),
-                start_ms: word.start_ms + span * first / count,
-                end_ms: word.start_ms + span * (first + part.len() as u64) / count,
-            });
+fn caption(group: &[Spoken], layout: &Layout) -> Caption {
+    let mut words: Vec<Shown> = Vec::with_capacity(group.len());
+    for line in lines(group, layout) {
+        for (n, word) in line.iter().enumerate() {
+            let before = match words.last() {
+                None => Before::Nothing,
+                Some(_) if n == 0 => Before::Line,
+                Some(last) if has_blank(&last.text, &word.text) => Before::Blank,
+                Some(_) => Before::Nothing,
+            };
+            let Spoken { text, start_ms, end_ms } = word.clone();
+            words.push(Shown { before, text, start_ms, end_ms });
         }
     }
-    fitted
-}
-
-/// Divides words where a speaker pauses or ends a sentence, and where a cue would get too long.
-fn phrases(words: &[Spoken]) -> Vec<&[Spoken]> {
-    let mut phrases = Vec::new();
-    let mut first = 0;
-    for n in 1..words.len() {
-        let (before, next) = (&words[n - 1], &words[n]);
-        let pause = next.start_ms.saturating_sub(before.end_ms) >= PAUSE_MS;
-        let long = next.end_ms.saturating_sub(words[first].start_ms) > MAX_CUE_MS;
-        if pause || long || ends_sentence(&before.text) {
-            phrases.push(&words[first..n]);
-            first = n;
-        }
-    }
-    if first < words.len() {
-        phrases.push(&words[first..]);
-    }
-    phrases
-}
-
-fn ends_sentence(text: &str) -> bool {
-    text.trim_end_matches(['"', '\'', '”', '’', ')', ']'])
-        .ends_with(['.', '!', '?', '…', '。', '！', '？'])
-}
-
-/// Divides a phrase into groups that fit on the screen: of even size when that fits, so that no
-/// word is left alone at the end, else as many words as fit.
-fn pack<'a>(phrase: &'a [Spoken], layout: &Layout) -> Vec<&'a [Spoken]> {
-    let most = (layout.words_per_line * layout.lines).max(1);
-    let groups = phrase.len().div_ceil(most).max(1);
-    let (size, larger) = (phrase.len() / groups, phrase.len() % groups);
-    let mut rest = phrase;
-    let mut even = Vec::with_capacity(groups);
-    for n in 0..groups {
-        let (group, after) = rest.split_at(size + usize::from(n < larger));
-        even.push(group);
-        rest = after;
-    }
-    if even.iter().all(|group| fits(group, layout)) { even } else { pack_greedily(phrase, layout) }
-}
-
-fn pack_greedily<'a>(phrase: &'a [Spoken], layout: &Layout) -> Vec<&'a [Spoken]> {
-    let mut groups = Vec::new();
-    let mut first = 0;
-    for n in 1..phrase.len() {
-        if !fits(&phrase[first..=n], layout) {
-            groups.push(&phrase[first..n]);
-            first = n;
-        }
-    }
-    groups.push(&phrase[first..]);
-    groups
-}
-
-fn fits(group: &[Spoken], layout: &Layout) -> bool {
-    break_lines(group, layout).len() <= layout.lines.max(1)
-}
-
-fn group_cue(group: &[Spoken], layout: &Layout) -> Cue {
-    Cue {
+    let cue = Cue {
         start_ms: group.first().map_or(0, |word| word.start_ms),
         end_ms: group.iter().map(|word| word.end_ms).max().unwrap_or(0),
-        text: break_lines(group, layout).join("\n"),
-    }
+        text: words.iter().flat_map(|word| [word.before.text(), &word.text]).collect(),
+    };
+    Caption { cue, words }
 }
 
-fn break_lines(group: &[Spoken], layout: &Layout) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut on_line = 0;
-    for word in group {
-        let longer = lines.last().map(|line| join(line, &word.text));
-        match longer {
-            Some(longer)
-                if on_line < layout.words_per_line
-                    && longer.chars().count() <= layout.max_chars =>
-            {
-                on_line += 1;
-                lines.pop();
-                lines.push(longer);
-            }
-            _ => {
-                on_line = 1;
-                lines.push(word.text.clone());
-            }
+impl Before {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Blank => " ",
+            Self::Line => "\n",
         }
     }
-    lines
-}
-
-/// Scripts without blanks between words are joined without one.
-fn join(line: &str, word: &str) -> String {
-    let blank = !(line.ends_with(is_unspaced) && word.starts_with(is_unspaced));
-    if blank { format!("{line} {word}") } else { format!("{line}{word}") }
-}
-
-fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{3000}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
-        | '\u{FF00}'..='\u{FFEF}' | '\u{0E00}'..='\u{0E7F}')
 }
 
 /// Gives every cue time to be read, without one overlapping the next.
-fn set_times(cues: &mut [Cue], layout: &Layout) {
-    for n in 1..cues.len() {
-        cues[n].start_ms = cues[n].start_ms.max(cues[n - 1].start_ms + MIN_STEP_MS);
+fn set_times(captions: &mut [Caption], layout: &Layout) {
+    for n in 1..captions.len() {
+        let earliest = captions[n - 1].cue.start_ms + MIN_STEP_MS;
+        captions[n].cue.start_ms = captions[n].cue.start_ms.max(earliest);
     }
-    for n in 0..cues.len() {
-        let next = cues.get(n + 1).map(|next| next.start_ms);
-        let cue = &mut cues[n];
-        let wish = (cue.end_ms.saturating_sub(cue.start_ms))
-            .max(MIN_CUE_MS)
-            .max(reading_ms(cue, layout))
-            .min(MAX_CUE_MS);
-        let mut end = cue.start_ms + wish;
-        if let Some(media_end) = layout.end_ms {
-            end = end.min(media_end.max(cue.start_ms + MIN_STEP_MS));
-        }
-        if let Some(next) = next {
-            // The gap is given up where it would take more than half of a short cue.
-            let with_gap = next.saturating_sub(GAP_MS).max(cue.start_ms.midpoint(next));
-            end = end.min(with_gap.max(cue.start_ms + MIN_STEP_MS / 2));
-        }
-        cue.end_ms = end;
+    for n in 0..captions.len() {
+        let next = captions.get(n + 1).map(|next| next.cue.start_ms);
+        let cue = &mut captions[n].cue;
+        cue.end_ms = end_of(cue, next, layout);
         debug_assert!(cue.start_ms < cue.end_ms && next.is_none_or(|next| cue.end_ms <= next));
     }
+}
+
+fn end_of(cue: &Cue, next: Option<u64>, layout: &Layout) -> u64 {
+    let wish = (cue.end_ms.saturating_sub(cue.start_ms))
+        .max(MIN_CUE_MS)
+        .max(reading_ms(cue, layout))
+        .min(MAX_CUE_MS);
+    let mut end = cue.start_ms + wish;
+    for bound in [layout.end_ms, layout.barred_from(cue.start_ms)].into_iter().flatten() {
+        end = end.min(bound.max(cue.start_ms + MIN_STEP_MS));
+    }
+    if let Some(next) = next {
+        // The gap is given up where it would take more than half of a short cue.
+        let with_gap = next.saturating_sub(GAP_MS).max(cue.start_ms.midpoint(next));
+        end = end.min(with_gap.max(cue.start_ms + MIN_STEP_MS / 2));
+    }
+    end
 }
 
 /// The time that reading the cue takes.
@@ -265,11 +237,16 @@ mod tests {
             ("Yes. I am", layout(), vec!["Yes.", "I am"]),
             ("He \"left.\" Then", layout(), vec!["He \"left.\"", "Then"]),
             ("aaaa bbbb cc", Layout { max_chars: 7, ..layout() }, vec!["aaaa", "bbbb cc"]),
-            ("abcdefgh", Layout { max_chars: 3, ..layout() }, vec!["abc", "def", "gh"]),
-            ("a b c d", Layout { lines: 2, ..layout() }, vec!["a b c\nd"]),
-            ("a b", Layout { uppercase: true, ..layout() }, vec!["A B"]),
+            ("a abcdefgh b", Layout { max_chars: 3, ..layout() }, vec!["a", "abcdefgh", "b"]),
+            ("a b c d", Layout { lines: 2, ..layout() }, vec!["a b\nc d"]),
+            (
+                "we fill lines by their letters now",
+                Layout { split: Split::Characters, max_chars: 20, lines: 2, ..layout() },
+                vec!["we fill lines by\ntheir letters now"],
+            ),
             ("a b c", Layout { words_per_line: 1, ..layout() }, vec!["a", "b", "c"]),
             ("你 好 ok", layout(), vec!["你好 ok"]),
+            ("אני אוהב לקרוא", layout(), vec!["אני אוהב לקרוא"]),
         ] {
             assert_eq!(texts(words, &layout), expected, "{words}");
         }
@@ -277,7 +254,8 @@ mod tests {
 
     #[test]
     fn times_follow_the_rules() {
-        let layout = Layout { end_ms: Some(20_000), ..Layout::default() };
+        let layout =
+            Layout { end_ms: Some(40_000), exclude: vec![(30_200, 30_400)], ..Layout::default() };
         for (words, expected) in [
             // A lone short word stays long enough to be read.
             (vec![Word::new("hi", 1.0, 1.1)], vec![(1_000, 1_833)]),
@@ -290,8 +268,13 @@ mod tests {
             ),
             // Reading 30 characters takes 1.5 s.
             (vec![Word::new("a".repeat(30), 1.0, 1.2)], vec![(1_000, 2_500)]),
+            // Nothing is shown in a stretch that is left out.
+            (
+                vec![Word::new("a", 29.7, 30.0), Word::new("b", 30.5, 31.0)],
+                vec![(29_700, 30_200), (30_500, 31_333)],
+            ),
             // Nothing outlasts the media.
-            (vec![Word::new("end", 19.8, 19.9)], vec![(19_800, 20_000)]),
+            (vec![Word::new("end", 39.8, 39.9)], vec![(39_800, 40_000)]),
         ] {
             let given = cues(&words, &layout);
             let times: Vec<_> = given.iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
@@ -323,7 +306,8 @@ mod tests {
             lines in 1usize..3,
         ) {
             let layout = Layout { words_per_line, max_chars, lines, ..Layout::default() };
-            let cues = cues(&words, &layout);
+            let captions = captions(&words, &layout);
+            let cues: Vec<Cue> = captions.iter().map(|caption| caption.cue.clone()).collect();
             for pair in cues.windows(2) {
                 prop_assert!(pair[0].end_ms <= pair[1].start_ms);
             }
@@ -332,17 +316,19 @@ mod tests {
                 prop_assert!(cue.end_ms - cue.start_ms <= MAX_CUE_MS);
                 prop_assert!(cue.text.lines().count() <= lines);
                 for line in cue.text.lines() {
-                    prop_assert!(line.chars().count() <= max_chars, "{line}");
+                    let fits = line.chars().count() <= max_chars;
+                    prop_assert!(fits || !line.contains(' '), "{line}");
                 }
             }
-            let letters = |text: &str| -> Vec<char> {
-                let mut letters: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-                letters.sort_unstable();
-                letters
-            };
-            let given: String = spoken(&words, false).into_iter().map(|word| word.text).collect();
-            let shown: String = cues.iter().map(|cue| cue.text.as_str()).collect();
-            prop_assert_eq!(letters(&given), letters(&shown));
+            // No word is cut, and none is lost.
+            let given: Vec<String> = spoken(&words)
+                .iter()
+                .flat_map(|word| word.text.split(' '))
+                .map(ToOwned::to_owned)
+                .collect();
+            let shown: Vec<&str> =
+                cues.iter().flat_map(|cue| cue.text.split_whitespace()).collect();
+            prop_assert_eq!(given, shown);
         }
     }
 }

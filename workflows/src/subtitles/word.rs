@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pack::with_times;
 use crate::limits::MAX_CUE_TIME_MS;
 
 /// A spoken word and when it is said.
@@ -40,22 +41,26 @@ const MIN_WORD_MS: u64 = 20;
 
 /// Cleans what a recogniser gave: words without text or with impossible times are left out, the
 /// rest is put in order.
-pub(super) fn spoken(words: &[Word], uppercase: bool) -> Vec<Spoken> {
-    let mut spoken: Vec<Spoken> =
-        words.iter().filter_map(|word| clean_word(word, uppercase)).collect();
+pub(super) fn spoken(words: &[Word]) -> Vec<Spoken> {
+    let words = words.iter().filter_map(clean_word);
+    // What a recogniser gives as one word may be several.
+    let mut spoken: Vec<Spoken> = words.flat_map(|word| with_times(&word, &parts(&word))).collect();
     spoken.sort_by_key(|word| (word.start_ms, word.end_ms));
     spoken
 }
 
-fn clean_word(word: &Word, uppercase: bool) -> Option<Spoken> {
+fn clean_word(word: &Word) -> Option<Spoken> {
     let text = clean_text(&word.text);
-    let text = if uppercase { text.to_uppercase() } else { text };
     let (start_ms, end_ms) = (to_ms(word.start_s)?, to_ms(word.end_s)?);
     (!text.is_empty()).then(|| Spoken {
         text,
         start_ms,
         end_ms: end_ms.max(start_ms + MIN_WORD_MS),
     })
+}
+
+fn parts(word: &Spoken) -> Vec<String> {
+    word.text.split(' ').map(ToOwned::to_owned).collect()
 }
 
 fn to_ms(seconds: f64) -> Option<u64> {
@@ -119,12 +124,12 @@ mod tests {
             Word::new("far", 1e12, 1e12),
             Word::new("a", -0.01, -0.5),
         ];
-        let given = spoken(&words, true);
+        let given = spoken(&words);
         assert_eq!(
             given,
             [
-                Spoken { text: "A".into(), start_ms: 0, end_ms: MIN_WORD_MS },
-                Spoken { text: "B".into(), start_ms: 2_000, end_ms: 2_500 },
+                Spoken { text: "a".into(), start_ms: 0, end_ms: MIN_WORD_MS },
+                Spoken { text: "b".into(), start_ms: 2_000, end_ms: 2_500 },
             ]
         );
     }

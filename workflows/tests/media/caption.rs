@@ -71,10 +71,10 @@ async fn captions_are_in_the_picture_while_somebody_speaks_and_not_else() {
     let engine = engine(&offline()).await;
     let output = run(&engine, "caption", caption(&film)).await.unwrap();
     samples.write("out.mp4", bytes(&engine, &output["video"]));
-    // The lowest fifth of the picture, where captions stand, in shades of grey.
+    // The lower half of the picture, where captions stand, in shades of grey.
     let ground = |film: &str, second: f64| -> Vec<u8> {
         let arguments = format!(
-            "-ss {second} -i {film} -vf crop=iw:ih/5:0:ih*4/5 -pix_fmt gray -frames:v 1 \
+            "-ss {second} -i {film} -vf crop=iw:ih/2:0:ih/2 -pix_fmt gray -frames:v 1 \
              -f rawvideo"
         );
         std::fs::read(samples.ffmpeg(&arguments, "ground.raw")).unwrap()

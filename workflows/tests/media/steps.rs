@@ -216,12 +216,16 @@ async fn captions_are_composed_as_asked_and_stored_under_plain_names() {
         .enumerate()
         .map(|(n, text)| json!({ "text": text, "start_s": n, "end_s": n as f64 + 0.9 }))
         .collect();
-    let with = json!({ "words": words, "words_per_line": 2, "uppercase": true, "duration_s": 3 });
+    let style = json!({ "preset": "classic", "uppercase": true });
+    let replace = json!([{ "find": "World", "replace": "people" }]);
+    let with = json!({
+        "words": words, "words_per_line": 2, "duration_s": 3, "style": style, "replace": replace,
+    });
     let composed = step(&engine, "subtitles.compose", with).await.unwrap();
     assert_eq!((&composed["cues"], &composed["fast_cues"]), (&json!(2), &json!(0)));
     for (format, name, media_type, part) in [
-        ("srt", "captions.srt", "application/x-subrip", "\nHELLO WORLD\n"),
-        ("vtt", "captions.vtt", "text/vtt", "\n&amp; &lt;YOU&gt;\n"),
+        ("srt", "captions.srt", "application/x-subrip", "\nhello people\n"),
+        ("vtt", "captions.vtt", "text/vtt", "\n&amp; &lt;you&gt;\n"),
         ("ass", "captions.ass", "text/x-ssa", ",,& <YOU>\n"),
     ] {
         let file = &composed[format];
