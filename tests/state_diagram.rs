@@ -215,13 +215,13 @@ impl World {
             Input::Drain,
             Input::Quarantine { failure: Failure::fatal("a.b", "its actor died") },
         ];
-        for (step, item) in self.state.held() {
+        for doubt in self.state.held() {
             let said = [
                 Resolution::Retry,
                 Resolution::Succeeded(Value::Null),
                 Resolution::Failed("it was not done".to_owned()),
             ];
-            let said = said.map(|resolution| Input::Resolve { step, item, resolution });
+            let said = said.map(|resolution| Input::Resolve { doubt, resolution });
             inputs.extend(said);
         }
         for token in self.state.open_tokens() {
@@ -244,6 +244,7 @@ impl World {
                 Outcome::Failed(Failure::fatal("a.b", "it will not pass")),
                 Outcome::Stopped,
                 Outcome::Released,
+                Outcome::NotBegun,
             ];
             inputs.extend(outcomes.map(|outcome| Input::StepEnded { token, outcome }));
         }
@@ -259,6 +260,7 @@ impl World {
             Outcome::NotDone,
             Outcome::Unknown,
             Outcome::Released,
+            Outcome::NotBegun,
         ];
         outcomes.map(|outcome| Input::StepEnded { token, outcome }).into()
     }

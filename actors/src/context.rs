@@ -35,8 +35,8 @@ pub(crate) struct Attempt {
     pub(crate) deadline: Instant,
     pub(crate) shared: Arc<Shared>,
     last_sign: AtomicI64,
-    /// Set by the body as it begins, or by whoever keeps it from it: the first one wins.
-    settled: AtomicBool,
+    /// Whether the body has begun, or was kept from it: the first one wins.
+    begun: OnceLock<bool>,
     ended: AtomicBool,
     key: OnceLock<String>,
     cancel: OnceLock<CancellationToken>,
@@ -72,10 +72,15 @@ impl Attempt {
         self.tasks.get().is_some_and(|tasks| !tasks.is_empty()) || self.made_work_dir().is_some()
     }
 
-    /// Whether the body may begin. Asked once, by the body; or by whoever stops the attempt, so
-    /// that a body which was still on its way to a thread does not begin after the stop.
+    /// Whether the body, which asks once, may begin.
     pub(crate) fn may_begin(&self) -> bool {
-        !self.settled.swap(true, Ordering::AcqRel)
+        *self.begun.get_or_init(|| true)
+    }
+
+    /// Keeps the body from beginning, if it is still on its way to a thread; answers whether it
+    /// never did and never will.
+    pub(crate) fn hold_back(&self) -> bool {
+        !*self.begun.get_or_init(|| false)
     }
 
     /// Whether the body has come to its end.
@@ -127,7 +132,7 @@ impl StepContext {
             deadline: Instant::now() + Duration::from(start.timeout),
             shared,
             last_sign: AtomicI64::new(clock::now().0),
-            settled: AtomicBool::new(false),
+            begun: OnceLock::new(),
             ended: AtomicBool::new(false),
             key: OnceLock::new(),
             cancel: OnceLock::new(),

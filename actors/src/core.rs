@@ -1,7 +1,7 @@
 //! What all actors of one engine share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -33,7 +33,9 @@ pub(crate) struct Core {
     pub(crate) opened: Instant,
     /// The place for the one job that is tried.
     pub(crate) trials: Arc<Semaphore>,
-    /// Jobs that may have an actor at once.
+    /// Jobs that wait for it.
+    pub(crate) aside: Arc<AtomicUsize>,
+    /// Jobs that may run at once.
     pub(crate) max_active_jobs: usize,
     pub(crate) counters: Counters,
     pub(crate) roster: Roster,
@@ -73,6 +75,7 @@ impl Core {
             bodies: Arc::new(Semaphore::new(crate::limits::MAX_RUNNING_BODIES_COUNT)),
             opened: Instant::now(),
             trials: Arc::new(Semaphore::new(1)),
+            aside: Arc::default(),
             max_active_jobs,
             counters: Counters::default(),
             roster: Roster::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use callsheet_engine::definition::nearest;
 use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
-use callsheet_engine::{ItemIndex, JobId, JobState, Resolution, StepIndex, Timestamp, fold};
+use callsheet_engine::{HeldDoubt, JobId, JobState, Resolution, Timestamp, fold};
 use callsheet_storage::{CommitNotice, JobHead, Record};
 use futures::Stream;
 use futures::stream;
@@ -137,10 +137,11 @@ impl JobHandle {
         resolution: Resolution,
     ) -> Result<(), EngineError> {
         check_result(&resolution)?;
-        let place = held_place(&self.view().await?.state, step, item)?;
-        let (step_at, item_at) = place;
-        let was_held =
-            self.ask(|reply| JobMsg::Resolve(step_at, item_at, resolution.clone(), reply)).await?;
+        if self.engine.is_draining() {
+            return Err(EngineError::ShuttingDown);
+        }
+        let doubt = held_doubt(&self.view().await?.state, step, item)?;
+        let was_held = self.ask(|reply| JobMsg::Resolve(doubt, resolution.clone(), reply)).await?;
         let why = "somebody has decided about it just now";
         match was_held {
             true => Ok(()),
@@ -216,12 +217,8 @@ fn check_result(resolution: &Resolution) -> Result<(), EngineError> {
     }
 }
 
-/// The held item that is meant.
-fn held_place(
-    state: &JobState,
-    step: &str,
-    item: Option<u32>,
-) -> Result<(StepIndex, ItemIndex), EngineError> {
+/// The doubt that is meant.
+fn held_doubt(state: &JobState, step: &str, item: Option<u32>) -> Result<HeldDoubt, EngineError> {
     let index = state.plan.index_of(step).ok_or_else(|| {
         let ids = state.plan.steps().iter().map(|step| step.id.as_str());
         EngineError::UnknownStep {
@@ -229,16 +226,16 @@ fn held_place(
             nearest: nearest(step, ids).map(str::to_owned),
         }
     })?;
-    let held: Vec<_> = state.held().filter(|(of, _)| *of == index).collect();
+    let held: Vec<_> = state.held().filter(|doubt| doubt.step == index).collect();
     let why = match (item, held.as_slice()) {
         (None, [only]) => return Ok(*only),
-        (Some(item), held) if held.contains(&(index, ItemIndex(item))) => {
-            return Ok((index, ItemIndex(item)));
+        (Some(item), held) if let Some(doubt) = held.iter().find(|doubt| doubt.item.0 == item) => {
+            return Ok(*doubt);
         }
         (None, []) => "none of its doubts waits for a person".to_owned(),
         (Some(item), _) => format!("its item {item} waits for no person"),
-        (None, [(_, first), ..]) => {
-            format!("{} of its items are; say which, such as {}", held.len(), first.0)
+        (None, [first, ..]) => {
+            format!("{} of its items are; say which, such as {}", held.len(), first.item.0)
         }
     };
     Err(EngineError::NotHeld { step: step.to_owned(), why })

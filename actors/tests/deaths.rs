@@ -2,11 +2,12 @@
 //! which they are killed are global, so each test here holds a lock.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet_actors::{Engine, JobView, StepContext, Submit};
 use callsheet_engine::{Ending, Phase};
-use callsheet_storage::JobStatus;
+use callsheet_storage::{JobStatus, MemoryStore};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -120,6 +121,38 @@ async fn the_tree_is_started_anew_when_a_supervisor_dies() {
         }
         assert_eq!(engine.stats().attempts_open, 0);
     }
+}
+
+#[tokio::test]
+async fn a_supervisor_that_dies_while_it_is_told_of_old_jobs_is_followed_by_another() {
+    const JOBS: usize = 3_000;
+    let mut acting = Acting::alone().await;
+    let store = Arc::new(MemoryStore::new());
+    let life = async |silent: bool| {
+        let say = move |_: Value, _: StepContext| async move {
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            Ok("said")
+        };
+        let builder = Engine::builder().store(store.clone()).step_fn("say", say);
+        builder.workflow(WORKFLOW).open().await.unwrap()
+    };
+    let engine = life(true).await;
+    let mut jobs = Vec::new();
+    for _ in 0..JOBS {
+        jobs.push(engine.submit(Submit::named("test", json!({}))).await.unwrap().job.id());
+    }
+    drop(engine);
+    // Its actors go one after the other; the next engine's are to meet the panic.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    acting.set("tree.jobs", "10*off->1*panic");
+    let heir = life(false).await;
+    for job in jobs {
+        let ended = tokio::time::timeout(PATIENCE, heir.job(job).wait()).await;
+        assert_eq!(ended.unwrap().unwrap().head.status, JobStatus::Succeeded);
+    }
+    assert_eq!((heir.health(), heir.stats().actor_restarts), (Ok(()), 1));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(crate) fn print() {
         println!(
             "skipped: instructions cannot be counted here: the machine gives its counters to \
              nobody (see /proc/sys/kernel/perf_event_paranoid; few virtual machines have any), \
-             and there is no valgrind"
+             and there is no valgrind (apt-get install valgrind)"
         );
         return;
     };
@@ -79,7 +79,11 @@ impl Counter {
         let text = String::from_utf8_lossy(&output.stderr);
         let figure = match self {
             Self::Machine => text.lines().find(|line| line.contains("instructions"))?,
-            Self::Valgrind => text.lines().find_map(|line| line.split("I   refs:").nth(1))?,
+            Self::Valgrind => text.lines().find_map(|line| {
+                line.split_once("refs:")
+                    .filter(|(head, _)| head.trim_end().ends_with(" I"))
+                    .map(|it| it.1)
+            })?,
         };
         let figure = match self {
             Self::Machine => figure.split(',').next()?.to_owned(),

@@ -38,8 +38,8 @@ pub use mutations::{MUTATIONS, Mutation, mutated};
 pub use options::JobOptions;
 pub use plan::{Candidate, Plan, PlannedStep, canonical_json};
 pub use state::{
-    Active, Doubt, DoubtStage, Ending, Item, ItemStatus, JobState, Phase, StepState, StepStatus,
-    StopCause,
+    Active, Doubt, DoubtStage, Ending, HeldDoubt, Item, ItemStatus, JobState, Phase, StepState,
+    StepStatus, StopCause,
 };
 pub use time::{Millis, NotASpan, Timestamp};
 pub use timer::Timer;

@@ -139,6 +139,18 @@ pub struct Active {
     pub(crate) settled: usize,
 }
 
+/// A doubt that waits for a person. The next attempt at the same item makes another one of it, of
+/// which a word about this one says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldDoubt {
+    /// Which step.
+    pub step: StepIndex,
+    /// Which item.
+    pub item: ItemIndex,
+    /// Number of the attempt that gave no answer.
+    pub attempt: u32,
+}
+
 /// One item of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
@@ -284,9 +296,12 @@ impl JobState {
         self.phase == Phase::Running && idle && !(self.waits.is_empty() && self.held.is_empty())
     }
 
-    /// The steps and items whose doubts wait for a person.
-    pub fn held(&self) -> impl Iterator<Item = (StepIndex, ItemIndex)> + '_ {
-        self.held.iter().copied()
+    /// The doubts that wait for a person.
+    pub fn held(&self) -> impl Iterator<Item = HeldDoubt> + '_ {
+        self.held.iter().map(|(step, item)| {
+            let attempt = self.item(*step, *item).map_or(0, |item| item.attempts);
+            HeldDoubt { step: *step, item: *item, attempt }
+        })
     }
 
     /// Whether a doubt waits for a person.

@@ -138,8 +138,7 @@ impl Running {
 
     /// Keeps the body from beginning if it has not begun: from here on nothing of it is seen.
     pub(super) fn hold_back(&self) {
-        // Whoever asks first decides; the body finds that it may not.
-        let _ = self.context.0.may_begin();
+        self.context.0.hold_back();
     }
 
     /// Tells the attempt's actor. One that has just ended has sent its word.
@@ -224,8 +223,10 @@ impl Actor for Attempt {
                 return Ok(());
             }
             AttemptMsg::BodyEnded(outcome) => outcome,
+            AttemptMsg::TimedOut if body.never_began() => Outcome::Failed(timed_out(body.timeout)),
             AttemptMsg::TimedOut => Outcome::Lost(timed_out(body.timeout)),
             AttemptMsg::Stop(End::Stopped) => Outcome::Stopped,
+            AttemptMsg::Stop(End::Released) if body.never_began() => Outcome::NotBegun,
             AttemptMsg::Stop(End::Released) => Outcome::Released,
         };
         // The first end counts; a body that ends while it is being stopped has been stopped.
@@ -238,6 +239,12 @@ impl Actor for Attempt {
 }
 
 impl Body {
+    /// Whether the body was still waiting for its place, which it now gets no more: then nobody
+    /// needs to doubt what it has done.
+    fn never_began(&self) -> bool {
+        self.context.0.hold_back()
+    }
+
     /// Sees everything of the attempt off, then reports; at once when there is nothing to see off.
     fn clear(&mut self, myself: ActorRef<AttemptMsg>, by_itself: bool) {
         self.timer.abort();

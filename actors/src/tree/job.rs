@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use callsheet_engine::definition::Effect;
 use callsheet_engine::{
-    Action, Ending, Failure, Input, ItemIndex, JobId, JobState, Outcome, Phase, Resolution,
-    StepIndex, Timestamp, Token, decide, fold, mutated,
+    Action, Failure, HeldDoubt, Input, JobId, JobState, Outcome, Phase, Resolution, Timestamp,
+    Token, decide, fold, mutated,
 };
 use callsheet_storage::{Commit, JobHead, JobStatus, StoreError};
 use fail::fail_point;
@@ -29,11 +29,11 @@ use super::answer::{Answered, CancelAnswer, Reply};
 use super::attempt::{self, AttemptMsg, End, Running};
 use super::ledger::{Landed, Ledger, Turn};
 use super::parking::{self, Flight};
+use super::status::status_of;
 use super::trial::Trial;
 use crate::clock;
 use crate::core::Core;
 use crate::handle::{HELD_UNTIL, JobView};
-use crate::limits::PASSIVATE_AFTER_MS;
 use crate::mailbox::{Enrolled, Mailbox};
 
 /// What wakes a job.
@@ -56,7 +56,7 @@ pub(crate) enum JobMsg {
     Cancel(Option<String>, oneshot::Sender<Answered<CancelAnswer>>),
     /// Somebody has looked whether a deed in doubt was done, and is to be told when their word is
     /// durable.
-    Resolve(StepIndex, ItemIndex, Resolution, oneshot::Sender<Answered<bool>>),
+    Resolve(HeldDoubt, Resolution, oneshot::Sender<Answered<bool>>),
     /// It is this job's turn to be tried alone.
     Tried(OwnedSemaphorePermit),
     /// It was tried for long enough.
@@ -80,6 +80,15 @@ pub(crate) enum Mode {
     Again,
     /// To record that the job has killed its actor too often.
     Quarantine,
+}
+
+impl Mode {
+    fn input(self) -> Input {
+        match self {
+            Self::First | Self::Again => Input::Resume,
+            Self::Quarantine => Input::Quarantine { failure: poisoned() },
+        }
+    }
 }
 
 pub(crate) struct Job;
@@ -107,6 +116,8 @@ struct Owned {
     attempts: BTreeMap<Token, Running>,
     timer: Option<(Timestamp, AbortHandle)>,
     draining: bool,
+    /// The process stops now: what has not begun never does.
+    released: bool,
     trial: Trial,
 }
 
@@ -171,16 +182,16 @@ impl Life {
             JobMsg::BodyEnded(token, result) => self.body_ended(mailbox, token, result),
             JobMsg::StepEnded(token, outcome) => self.step_ended(mailbox, token, outcome),
             JobMsg::ComeOfAge(token) => self.grow(mailbox, token),
-            JobMsg::TimerFired if self.waits_for_trial() => {}
             JobMsg::TimerFired => self.turn(mailbox, Input::TimerFired, None),
             JobMsg::Cancel(reason, reply) => self.cancel(mailbox, reason, reply),
-            JobMsg::Resolve(step, item, resolution, reply) => {
-                self.resolve(mailbox, Input::Resolve { step, item, resolution }, reply);
+            JobMsg::Resolve(doubt, resolution, reply) => {
+                self.resolve(mailbox, doubt, resolution, reply);
             }
             JobMsg::Tried(place) => self.go_on_alone(mailbox, place),
             JobMsg::Cleared => self.owned.iter_mut().for_each(|owned| owned.trial.clear()),
             JobMsg::Drain => self.drain(mailbox),
             JobMsg::Release => {
+                self.owned.iter_mut().for_each(|owned| owned.released = true);
                 self.drain(mailbox);
                 self.stop_all(mailbox, End::Released);
             }
@@ -210,16 +221,18 @@ impl Life {
             attempts: BTreeMap::new(),
             timer: None,
             draining: false,
+            released: false,
             trial,
         });
-        if self.waits_for_trial() {
-            return Ok(());
+        // What was open is dead, and still looks open: nothing may start before that is recorded,
+        // which is for whoever goes on with the job.
+        if self.core.is_draining() {
+            self.drain(mailbox);
+        } else if self.waits_for_trial() {
+            self.turn(mailbox, Input::Drain, None);
+        } else {
+            self.turn(mailbox, self.mode.input(), None);
         }
-        let input = match self.mode {
-            Mode::First | Mode::Again => Input::Resume,
-            Mode::Quarantine => Input::Quarantine { failure: poisoned() },
-        };
-        self.turn(mailbox, input, None);
         self.note_end();
         Ok(())
     }
@@ -266,7 +279,8 @@ impl Life {
     fn resolve(
         &mut self,
         mailbox: &Mailbox<JobMsg>,
-        input: Input,
+        doubt: HeldDoubt,
+        resolution: Resolution,
         reply: oneshot::Sender<Answered<bool>>,
     ) {
         let Some(owned) = &self.owned else { return };
@@ -274,8 +288,8 @@ impl Life {
             drop(reply.send(Err(StoreError::Full)));
             return;
         }
-        let Input::Resolve { step, item, .. } = &input else { return };
-        let is_held = owned.state.held().any(|place| place == (*step, *item));
+        let is_held = owned.state.held().any(|held| held == doubt);
+        let input = Input::Resolve { doubt, resolution };
         self.turn(mailbox, input, Some(Reply::Resolve(reply, is_held)));
     }
 
@@ -321,14 +335,18 @@ impl Life {
         let (job, epoch, sequence) = (self.id, owned.epoch, owned.sequence);
         owned.sequence += 1;
         let commit = Commit { job, epoch, sequence, events, head };
-        let (core, mailbox) = (self.core.clone(), mailbox.clone());
-        let task = tokio::spawn(async move {
-            let written = AssertUnwindSafe(parking::commit(&core, &mailbox, commit));
+        let flight = owned.flight.insert(Flight::default());
+        let (core, mailbox, given_up) = (self.core.clone(), mailbox.clone(), flight.given_up());
+        tokio::spawn(async move {
+            let written = AssertUnwindSafe(parking::commit(&core, &mailbox, commit, &given_up));
             let result = written.catch_unwind().await.map_err(|_| Died);
-            // The actor may have died meanwhile; its follower reads the journal.
-            let _ = mailbox.send(JobMsg::Committed(result));
+            if let Some(result) =
+                result.map_or_else(|died| Some(Err(died)), |written| written.map(Ok))
+            {
+                // The actor may have died meanwhile; its follower reads the journal.
+                let _ = mailbox.send(JobMsg::Committed(result));
+            }
         });
-        owned.flight = Some(Flight::new(task.abort_handle()));
     }
 
     /// A record is durable: does and says what rests on it.
@@ -370,6 +388,12 @@ impl Life {
         let Some(owned) = &mut self.owned else { return };
         fail_point!("actors.deed.before");
         match action {
+            Action::StartStep(start) if owned.released => {
+                drop(mailbox.send(JobMsg::StepEnded(start.token, Outcome::NotBegun)));
+            }
+            // Decided since, and on its way to the disk: the job stops. That tells the attempt to
+            // stop, which then was never begun.
+            Action::StartStep(_) if owned.state.phase != Phase::Running => {}
             Action::StartStep(start) => {
                 self.core.counters.attempts_started.up();
                 let token = start.token;
@@ -453,7 +477,7 @@ impl Life {
                 counters.attempts_succeeded.up();
             }
             Outcome::Failed(_) | Outcome::Lost(_) => counters.attempts_failed.up(),
-            Outcome::Stopped | Outcome::Released => {}
+            Outcome::Stopped | Outcome::Released | Outcome::NotBegun => {}
         }
     }
 
@@ -537,34 +561,6 @@ impl Owned {
             let _ = mailbox.send(JobMsg::TimerFired);
         });
         self.timer = Some((due, timer.abort_handle()));
-    }
-}
-
-impl Core {
-    fn count_ending(&self, state: &JobState) {
-        match &state.phase {
-            Phase::Ended { ending: Ending::Succeeded(_), .. } => self.counters.jobs_succeeded.up(),
-            Phase::Ended { ending: Ending::Failed(_), .. } => self.counters.jobs_failed.up(),
-            Phase::Ended { ending: Ending::Cancelled, .. } => self.counters.jobs_cancelled.up(),
-            Phase::Running | Phase::Stopping(_) => {}
-        }
-    }
-}
-
-/// The recorded status of a job in this state.
-fn status_of(state: &JobState, now: Timestamp) -> JobStatus {
-    match &state.phase {
-        Phase::Running if state.only_waits() => match state.next_wake() {
-            Some(until) if until.since(now).0 > PASSIVATE_AFTER_MS => JobStatus::Sleeping { until },
-            Some(_) => JobStatus::Running,
-            // All that it waits for is a person.
-            None => JobStatus::Sleeping { until: HELD_UNTIL },
-        },
-        Phase::Running => JobStatus::Running,
-        Phase::Stopping(_) => JobStatus::Stopping,
-        Phase::Ended { ending: Ending::Succeeded(_), .. } => JobStatus::Succeeded,
-        Phase::Ended { ending: Ending::Failed(_), .. } => JobStatus::Failed,
-        Phase::Ended { ending: Ending::Cancelled, .. } => JobStatus::Cancelled,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use callsheet_engine::{JobId, Millis};
 use fail::fail_point;
@@ -32,6 +33,8 @@ pub(crate) enum JobsMsg {
     Retire(JobId, u64),
     /// Wake this job at this instant; it gives up its actor.
     Sleep(JobId, callsheet_engine::Timestamp),
+    /// A place has become free while its job keeps its actor.
+    Fill,
     /// The process is about to stop: let what runs end, start nothing.
     Drain,
     /// The process stops now: let every attempt be given back.
@@ -101,6 +104,7 @@ impl Actor for Jobs {
             JobsMsg::Sleep(job, until) => {
                 active.tell_scheduler(SchedulerMsg::Asleep(until, job))?
             }
+            JobsMsg::Fill => active.fill(&myself)?,
             JobsMsg::Drain => active.tell_all(|| JobMsg::Drain),
             JobsMsg::Release => active.tell_all(|| JobMsg::Release),
         }
@@ -156,8 +160,10 @@ impl Active {
         self.start(myself, job, origin).map(|_| ())
     }
 
+    /// Whether all places are taken; those that wait to be tried alone take none.
     fn is_full(&self) -> bool {
-        self.actors.len() >= self.core.max_active_jobs
+        let aside = self.core.aside.load(Ordering::SeqCst);
+        self.actors.len().saturating_sub(aside) >= self.core.max_active_jobs
     }
 
     /// Control is not admission: a job that is told something gets an actor at once.

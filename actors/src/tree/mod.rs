@@ -18,6 +18,7 @@ mod nursery;
 mod parking;
 mod root;
 mod scheduler;
+mod status;
 mod trial;
 
 pub(crate) use answer::Answered;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use callsheet_storage::{Commit, StoreError};
 use fail::fail_point;
-use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::job::JobMsg;
 use crate::core::Core;
@@ -17,30 +17,34 @@ use crate::limits::ROOM_RETRY_MS;
 use crate::mailbox::Mailbox;
 
 /// A record on its way to the disk.
+#[derive(Default)]
 pub(super) struct Flight {
-    task: AbortHandle,
+    given_up: CancellationToken,
     /// Whether it has found no room.
     pub(super) parked: bool,
 }
 
 impl Flight {
-    pub(super) fn new(task: AbortHandle) -> Self {
-        Self { task, parked: false }
+    /// What tells the task that writes the record that it is given up.
+    pub(super) fn given_up(&self) -> CancellationToken {
+        self.given_up.clone()
     }
 
-    /// Gives a parked record up: nothing of it was written, and nobody was told of it.
+    /// Gives a parked record up, unless it is just being tried again: what the store has in hand
+    /// may become durable, and is waited for.
     pub(super) fn give_up(&self) {
-        assert!(self.parked, "what may have been written is waited for");
-        self.task.abort();
+        self.given_up.cancel();
     }
 }
 
-/// Commits; while there is no room, the job is told once and the commit is tried again.
+/// Commits; while there is no room, the job is told once and the commit is tried again. `None` when
+/// it was given up: then nothing of it was written, and nobody was told of it.
 pub(super) async fn commit(
     core: &Core,
     mailbox: &Mailbox<JobMsg>,
     commit: Commit,
-) -> Result<(), StoreError> {
+    given_up: &CancellationToken,
+) -> Option<Result<(), StoreError>> {
     fail_point!("actors.commit.before");
     let mut told = false;
     loop {
@@ -52,11 +56,12 @@ pub(super) async fn commit(
                     // An actor that has died is followed by one that parks anew.
                     let _ = mailbox.send(JobMsg::Parked);
                 }
-                tokio::time::sleep(Duration::from_millis(ROOM_RETRY_MS)).await;
+                let wait = tokio::time::sleep(Duration::from_millis(ROOM_RETRY_MS));
+                given_up.run_until_cancelled(wait).await?;
             }
             other => {
                 fail_point!("actors.commit.after");
-                return other;
+                return Some(other);
             }
         }
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use callsheet_engine::JobId;
 use fail::fail_point;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use uuid::Uuid;
 
 use super::jobs::{Jobs, JobsMsg};
 use super::scheduler::{Scheduler, SchedulerMsg};
@@ -23,8 +22,9 @@ use crate::mailbox::{Enrolled, Mailbox};
 pub(crate) enum RootMsg {
     /// Start the tree anew.
     Restart,
-    /// Wake the jobs after the first one that the store knows to be awake, up to the second.
-    WakeAfter(JobId, JobId),
+    /// Wake the jobs after this one that the store knows to be awake, in this generation of the
+    /// tree.
+    WakeAfter(JobId, u64),
 }
 
 /// Why the root gives up.
@@ -37,9 +37,10 @@ pub(crate) struct Tree {
     enrolled: Enrolled,
     branches: Vec<ActorCell>,
     restarts: VecDeque<Instant>,
-    /// The jobs supervisor of today, and the youngest job that it has to be told of: those after
-    /// it come to it by themselves.
-    today: Option<(Mailbox<JobsMsg>, JobId)>,
+    /// The jobs supervisor, while there is one.
+    jobs: Option<Mailbox<JobsMsg>>,
+    /// Counts the times that the tree was started.
+    generation: u64,
 }
 
 /// Without its root the tree is nobody's: nothing that is accepted would run. So the engine says
@@ -63,7 +64,7 @@ impl Actor for Root {
         (core, enrolled): Self::Arguments,
     ) -> Result<Tree, ActorProcessingErr> {
         let (branches, restarts) = (Vec::new(), VecDeque::new());
-        let mut tree = Tree { core, enrolled, branches, restarts, today: None };
+        let mut tree = Tree { core, enrolled, branches, restarts, jobs: None, generation: 0 };
         tree.grow(&myself).await?;
         Ok(tree)
     }
@@ -78,7 +79,7 @@ impl Actor for Root {
         fail_point!("tree.root");
         match message {
             RootMsg::Restart => tree.grow(&myself).await,
-            RootMsg::WakeAfter(job, youngest) if tree.is_today(youngest) => {
+            RootMsg::WakeAfter(job, generation) if generation == tree.generation => {
                 tree.wake_after(&myself, Some(job)).await
             }
             // Of a tree that is no more; the one that came after it wakes them all.
@@ -97,6 +98,7 @@ impl Actor for Root {
         if tree.branches.iter().any(|branch| branch.get_id() == who.get_id()) {
             tracing::error!(%error, "a supervisor died; the tree is started anew");
             tree.branches.drain(..).for_each(|branch| branch.kill());
+            tree.jobs = None;
             tree.core.counters.actor_restarts.up();
             let wait = tree.next_restart(Instant::now()).ok_or(TOO_OFTEN)?;
             let mailbox = Mailbox { actor: myself, record: tree.enrolled.record.clone() };
@@ -142,34 +144,34 @@ impl Tree {
         self.branches.push(actor.get_cell());
         let jobs = Mailbox { actor, record };
         self.core.set_jobs(Some(jobs.clone()));
-        // Whoever accepts a younger job finds the supervisor.
-        self.today = Some((jobs, JobId(Uuid::now_v7())));
-        scheduler.send(SchedulerMsg::Read).map_err(|_| "the scheduler died at once")?;
+        self.jobs = Some(jobs);
+        self.generation += 1;
+        // A branch that dies from now on is heard of.
+        let _ = scheduler.send(SchedulerMsg::Read);
         self.wake_after(myself, None).await?;
         // A job may have ended with nobody left to tell of it.
         self.core.waiters.send_away();
         Ok(())
     }
 
-    fn is_today(&self, youngest: JobId) -> bool {
-        self.today.as_ref().is_some_and(|(_, today)| *today == youngest)
-    }
-
-    /// Wakes a page of the jobs that the store knows to be awake, and sees to the next one.
+    /// Wakes a page of the jobs that the store knows to be awake, and sees to the next one, to the
+    /// last: nothing bounds their ids, for a clock that was set back gives younger jobs smaller
+    /// ones. A job that was accepted meanwhile may be told twice, which does no harm.
     async fn wake_after(
         &mut self,
         myself: &ActorRef<RootMsg>,
         after: Option<JobId>,
     ) -> Result<(), ActorProcessingErr> {
-        let Some((jobs, youngest)) = &self.today else { return Ok(()) };
+        let Some(jobs) = &self.jobs else { return Ok(()) };
         let page = self.core.store.awake(after, WAKE_PAGE_COUNT).await;
         let page = page.inspect_err(|error| self.core.note(error))?;
-        for job in page.iter().take_while(|job| *job <= youngest) {
-            let told = jobs.send(JobsMsg::Recover(*job));
-            told.map_err(|_| "a branch of the tree died while it was started")?;
+        for job in &page {
+            if jobs.send(JobsMsg::Recover(*job)).is_err() {
+                return Ok(()); // It has died; the tree that follows wakes them all.
+            }
         }
-        if let Some(last) = page.last().filter(|last| *last <= youngest) {
-            let next = RootMsg::WakeAfter(*last, *youngest);
+        if let Some(last) = page.last() {
+            let next = RootMsg::WakeAfter(*last, self.generation);
             let mailbox = Mailbox { actor: myself.clone(), record: self.enrolled.record.clone() };
             mailbox.send(next).map_err(|_| "the root is ending")?;
         }

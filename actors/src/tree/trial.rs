@@ -3,11 +3,14 @@
 //! such jobs go on after all others, one by one, each alone for a while: if the process dies again,
 //! only the one that was tried is to blame.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use callsheet_engine::{JobState, Token};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::JobsMsg;
 use super::job::JobMsg;
 use crate::core::Core;
 use crate::limits::TRIAL_MS;
@@ -18,9 +21,28 @@ pub(super) enum Trial {
     /// Nobody suspects it, or no longer.
     None,
     /// It has not gone on yet: others are tried before it.
-    Waiting,
+    Waiting(#[expect(dead_code, reason = "kept for its drop")] Aside),
     /// It is being tried, until these attempts have ended or its time is up.
     Under(#[expect(dead_code, reason = "kept for its drop")] OwnedSemaphorePermit, Vec<Token>),
+}
+
+/// A job that has an actor and does not run: it takes no place of one that would. Counted for as
+/// long as it is held.
+pub(super) struct Aside(Arc<AtomicUsize>);
+
+impl Aside {
+    fn new(core: &Core) -> Self {
+        core.aside.fetch_add(1, Ordering::SeqCst);
+        // Its place is another's now. Without a supervisor there are no places.
+        let _ = core.tell_jobs(JobsMsg::Fill);
+        Self(core.aside.clone())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Trial {
@@ -40,11 +62,11 @@ impl Trial {
                 let _ = mailbox.send(JobMsg::Tried(place));
             }
         });
-        Self::Waiting
+        Self::Waiting(Aside::new(core))
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting)
+        matches!(self, Self::Waiting(_))
     }
 
     /// It is the job's turn, with these attempts.

@@ -18,7 +18,7 @@ use crate::world::{Runs, eventually, failure, kinds, output, workflow};
 
 /// The outside: what was done, by key, and how the next attempts and probes behave.
 #[derive(Clone, Default)]
-struct Outside(Arc<Inner>);
+pub(crate) struct Outside(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -74,13 +74,18 @@ impl Step for Outside {
 }
 
 impl Outside {
-    fn silent(how: u32) -> Self {
+    pub(crate) fn silent(how: u32) -> Self {
         let outside = Self::default();
         outside.0.silence.store(how, Ordering::SeqCst);
         outside
     }
 
-    fn deeds(&self) -> u32 {
+    /// Makes the next body give no answer.
+    pub(crate) fn silence(&self, how: u32) {
+        self.0.silence.store(how, Ordering::SeqCst);
+    }
+
+    pub(crate) fn deeds(&self) -> u32 {
         self.0.deeds.load(Ordering::SeqCst)
     }
 
@@ -110,7 +115,7 @@ async fn until_held(job: &JobHandle) {
     }
 }
 
-async fn kinds_of(job: &JobHandle) -> Vec<&'static str> {
+pub(crate) async fn kinds_of(job: &JobHandle) -> Vec<&'static str> {
     let records = job.records(0).await.unwrap();
     records.iter().flat_map(|record| &record.events).map(Event::kind).collect()
 }
@@ -141,7 +146,7 @@ async fn a_person_may_have_it_made_again_or_failed() {
     let view = job.wait().await.unwrap();
     assert_eq!((output(&view, "pay"), outside.deeds()), (json!({ "attempt": 2 }), 2));
 
-    outside.0.silence.store(1, Ordering::SeqCst);
+    outside.silence(1);
     let job = submit(&engine).await;
     until_held(&job).await;
     job.resolve("pay", None, Resolution::Failed("it bounced".into())).await.unwrap();
@@ -241,4 +246,31 @@ async fn what_a_stop_cut_off_is_held_by_the_next_engine() {
     let view = job.wait().await.unwrap();
     assert_eq!((output(&view, "pay"), outside.deeds()), (json!("seen"), 1));
     after.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_deed_that_never_began_is_in_no_doubt() {
+    let outside = Outside::silent(0);
+    let places = format!("{:?}", (0..1_024).collect::<Vec<u32>>());
+    let full = format!(
+        "name: full\nsteps:\n  - {{ id: n, uses: nap, with: {{ millis: 600000 }}, \
+         concurrency: 1024, for_each: {places} }}"
+    );
+    let pay = workflow("  - { id: pay, uses: once, in_doubt: hold }");
+    let directory = tempfile::tempdir().unwrap();
+    let open = async || {
+        let builder = kinds(&Runs::default()).step(outside.clone()).workflow(&*full);
+        builder.workflow(&*pay).data_dir(directory.path()).open().await.unwrap()
+    };
+    let engine = open().await;
+    engine.submit(Submit::named("full", json!({}))).await.unwrap();
+    eventually("all places are taken", || engine.stats().attempts_open == 1_024).await;
+    let job = submit(&engine).await;
+    eventually("the deed waits for one", || engine.stats().attempts_open == 1_025).await;
+    engine.stop_now().await;
+    assert_eq!(outside.deeds(), 0);
+    let heir = open().await;
+    let told = kinds_of(&heir.job(job.id())).await;
+    assert_eq!(told[..3], ["JobSubmitted", "StepStarted", "AttemptInterrupted"]);
+    heir.stop_now().await;
 }

@@ -1,12 +1,15 @@
 //! Jobs that were there each time the engine died.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use callsheet_actors::{Engine, JobHandle, Submit};
+use callsheet_engine::Resolution;
 use callsheet_storage::{JobStatus, MemoryStore};
 use serde_json::json;
 
-use crate::world::{Runs, attempts, failure, kinds, workflow};
+use crate::doubt::{Outside, kinds_of};
+use crate::world::{Runs, attempts, eventually, failure, kinds, workflow};
 
 /// An engine over a store that outlives it. Dropped, it dies as a process does: nothing is given
 /// back.
@@ -20,7 +23,7 @@ async fn life(store: &Arc<MemoryStore>) -> Engine {
 /// Waits until an attempt is on record.
 async fn until_attempt(job: &JobHandle, number: u32) {
     while attempts(&job.view().await.unwrap(), "a") < number {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -66,4 +69,93 @@ async fn a_suspect_that_waits_for_its_trial_can_be_cancelled() {
     job.cancel(None).await.unwrap();
     let view = job.wait().await.unwrap();
     assert_eq!((view.head.status, attempts(&view, "a")), (JobStatus::Cancelled, 2));
+}
+
+/// The same with a deed that was held when the second engine died.
+#[tokio::test]
+async fn a_word_about_a_suspect_starts_nothing_before_its_trial() {
+    let outside = Outside::silent(3);
+    let steps = "  - { id: a, uses: nap, with: { millis: 600000 } }
+  - { id: pay, uses: once, in_doubt: hold }";
+    let store = Arc::new(MemoryStore::new());
+    let life = async || {
+        let builder = kinds(&Runs::default()).step(outside.clone()).store(store.clone());
+        builder.workflow(workflow(steps)).open().await.unwrap()
+    };
+    let engine = life().await;
+    let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
+    eventually("the deed is done", || outside.deeds() == 1).await;
+    let id = job.id();
+    drop((job, engine));
+    let engine = life().await;
+    until_attempt(&engine.job(id), 2).await;
+    drop(engine);
+    let engine = life().await;
+    let job = engine.job(id);
+    outside.silence(3);
+    job.resolve("pay", None, Resolution::Retry).await.unwrap();
+    until_attempt(&job, 3).await;
+    eventually("the deed is done again", || outside.deeds() == 2).await;
+    let view = job.view().await.unwrap();
+    assert_eq!((attempts(&view, "pay"), view.state.is_held()), (2, false));
+    let doubts = kinds_of(&job).await.iter().filter(|kind| **kind == "StepInDoubt").count();
+    assert_eq!(doubts, 1, "the second deed is at work, and nobody doubts it");
+}
+
+#[tokio::test]
+async fn suspects_take_no_places_while_they_wait() {
+    let store = Arc::new(MemoryStore::new());
+    let life = async || {
+        let steps = "  - { id: a, uses: nap, with: { millis: 600000 } }";
+        let builder = kinds(&Runs::default()).store(store.clone()).max_active_jobs(3);
+        let other = "name: other\nsteps:\n  - { id: s, uses: say }";
+        builder.workflow(workflow(steps)).workflow(other).open().await.unwrap()
+    };
+    let mut engine = life().await;
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(engine.submit(Submit::named("test", json!({}))).await.unwrap().job.id());
+    }
+    for number in 1..=2 {
+        for job in &jobs {
+            until_attempt(&engine.job(*job), number).await;
+        }
+        drop(engine);
+        engine = life().await;
+    }
+    // All three are suspects, and one of them is tried at a time.
+    let other = engine.submit(Submit::named("other", json!({}))).await.unwrap().job;
+    let ended = tokio::time::timeout(Duration::from_secs(30), other.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().head.status, JobStatus::Succeeded);
+    assert_eq!(attempts(&engine.job(jobs[2]).view().await.unwrap(), "a"), 2, "it waits");
+}
+
+#[tokio::test]
+async fn a_cancel_during_a_drain_starts_nothing() {
+    let slow = "name: slow\nsteps:\n  - { id: n, uses: nap, with: { millis: 3000 } }";
+    let flaky = workflow(
+        "  - { id: f, uses: flaky, with: { failures: 9 },
+      retry: { max_attempts: 9, initial: 1500ms, jitter: 0 } }",
+    );
+    let builder = kinds(&Runs::default()).in_memory().workflow(slow).workflow(flaky);
+    let engine = builder.open().await.unwrap();
+    let job = engine.submit(Submit::named("test", json!({}))).await.unwrap().job;
+    eventually("it sleeps", || {
+        let stats = engine.stats();
+        (stats.attempts_failed, stats.jobs_active) == (1, 0)
+    })
+    .await;
+    engine.submit(Submit::named("slow", json!({}))).await.unwrap();
+    eventually("the nap begins", || engine.stats().attempts_open == 1).await;
+    let drained = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.shutdown().await }
+    });
+    eventually("it drains", || engine.is_draining()).await;
+    // Its next attempt would be due.
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    job.cancel(None).await.unwrap();
+    let view = job.view().await.unwrap();
+    assert_eq!((view.head.status, attempts(&view, "f")), (JobStatus::Cancelled, 1));
+    drained.await.unwrap();
 }

@@ -316,13 +316,24 @@ impl From<callsheet_actors::Progress> for Progress {
 /// because what ends an attempt names it by its fence alone.
 pub(crate) struct Translator {
     plan: Arc<Plan>,
-    open: HashMap<Token, (StepIndex, ItemIndex, u32)>,
+    open: HashMap<Token, Open>,
+    /// The attempts in doubt, which probes ask about.
+    doubted: HashMap<(StepIndex, ItemIndex), u32>,
+}
+
+/// An attempt that is open, or the probe that asks about one.
+struct Open {
+    step: StepIndex,
+    item: ItemIndex,
+    attempt: u32,
+    /// 0 for the attempt itself.
+    probe: u32,
 }
 
 impl Translator {
     /// For the journal of a job that runs this plan.
     pub(crate) fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, open: HashMap::new() }
+        Self { plan, open: HashMap::new(), doubted: HashMap::new() }
     }
 
     /// The next event of the journal.
@@ -342,7 +353,7 @@ impl Translator {
             }
             E::SleepEnded { step, .. } => Event::SleepEnded { at, step: self.name(step) },
             E::StepStarted { step, item, attempt, token, candidate, .. } => {
-                self.open.insert(token, (step, item, attempt));
+                self.open.insert(token, Open { step, item, attempt, probe: 0 });
                 let (step, uses) = (self.name(step), self.kind(step, candidate));
                 Event::StepStarted { at, step, item: item.0, attempt, uses }
             }
@@ -389,17 +400,22 @@ impl Translator {
         let at = rfc3339(event.at());
         match event {
             E::StepInDoubt { token, cause, failure, .. } => {
+                if let Some(open) = self.open.get(&token) {
+                    self.doubted.insert((open.step, open.item), open.attempt);
+                }
                 let (step, item, attempt) = self.close(token);
                 let (cause, failure) =
                     (word_of(cause).to_owned(), failure.as_ref().map(Into::into));
                 Event::StepInDoubt { at, step, item, attempt, cause, failure }
             }
             E::ProbeStarted { step, item, probe, token, .. } => {
-                self.open.insert(token, (step, item, probe));
+                let attempt = self.doubted.get(&(step, item)).copied().unwrap_or_default();
+                self.open.insert(token, Open { step, item, attempt, probe });
                 Event::ProbeStarted { at, step: self.name(step), item: item.0, probe }
             }
             E::ProbeFailed { token, failure, retry_at, .. } => {
-                let (step, item, probe) = self.close(token);
+                let probe = self.open.get(&token).map_or(0, |open| open.probe);
+                let (step, item, _) = self.close(token);
                 let (failure, retry_at) = ((&failure).into(), rfc3339(retry_at));
                 Event::ProbeFailed { at, step, item, probe, failure, retry_at }
             }
@@ -421,9 +437,10 @@ impl Translator {
 
     fn close(&mut self, token: Token) -> (String, u32, u32) {
         // The journal was folded before, so a fence that ends was opened.
-        let (step, item, attempt) =
-            self.open.remove(&token).unwrap_or((StepIndex(u32::MAX), ItemIndex::ONLY, 0));
-        (self.name(step), item.0, attempt)
+        let nothing =
+            Open { step: StepIndex(u32::MAX), item: ItemIndex::ONLY, attempt: 0, probe: 0 };
+        let open = self.open.remove(&token).unwrap_or(nothing);
+        (self.name(open.step), open.item.0, open.attempt)
     }
 
     fn name(&self, step: StepIndex) -> String {
@@ -550,6 +567,24 @@ mod tests {
             }
             assert_eq!(serde_json::from_value::<Event>(told).unwrap(), wire);
         }
+    }
+
+    #[test]
+    fn what_a_probe_finds_is_the_result_of_the_attempt_it_asked_about() {
+        let (step, item, at) = (StepIndex(0), ItemIndex(0), Timestamp(0));
+        let cause = engine::Interruption::Death;
+        let probe = |probe, token| engine::Event::ProbeStarted { step, item, probe, token, at };
+        let mut translator = translator();
+        let mut told = |event| serde_json::to_value(translator.translate(event)).unwrap();
+        told(started(0, 4, 1, 0));
+        told(engine::Event::StepInDoubt { token: Token(1), cause, failure: None, at });
+        told(probe(1, Token(2)));
+        let cut = told(engine::Event::AttemptInterrupted { token: Token(2), cause, at });
+        assert_eq!(cut["attempt"], 4);
+        told(probe(2, Token(3)));
+        let output = json!("found");
+        let found = engine::Event::StepSucceeded { token: Token(3), output, cached: false, at };
+        assert_eq!(told(found)["attempt"], 4);
     }
 
     #[test]

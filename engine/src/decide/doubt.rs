@@ -8,7 +8,7 @@ use crate::definition::InDoubt;
 use crate::event::{Event, Interruption, Resolver, Verdict};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
-use crate::state::{Doubt, Item, ItemStatus, Phase};
+use crate::state::{Doubt, HeldDoubt, Item, ItemStatus, Phase};
 
 /// Where a doubt is.
 type Place = (StepIndex, ItemIndex);
@@ -63,7 +63,7 @@ pub(super) fn probe_ended(turn: &mut Turn<'_>, token: Token, place: Place, outco
                 hold(turn, place, Some(failure));
             }
         }
-        Outcome::Stopped | Outcome::Released => {
+        Outcome::Stopped | Outcome::Released | Outcome::NotBegun => {
             let cause = Interruption::Shutdown;
             return turn.record(Event::AttemptInterrupted { token, cause, at });
         }
@@ -71,11 +71,13 @@ pub(super) fn probe_ended(turn: &mut Turn<'_>, token: Token, place: Place, outco
     turn.advance();
 }
 
-/// A person decides about a doubt that is held; about any other there is nothing to decide.
-pub(super) fn resolve(turn: &mut Turn<'_>, place: Place, resolution: Resolution) {
-    if turn.state.phase != Phase::Running || !turn.state.held.contains(&place) {
+/// A person decides about a doubt that is held; about any other there is nothing to decide, nor
+/// about one that came after the doubt they looked at.
+pub(super) fn resolve(turn: &mut Turn<'_>, held: HeldDoubt, resolution: Resolution) {
+    if turn.state.phase != Phase::Running || !turn.state.held().any(|other| other == held) {
         return;
     }
+    let place = (held.step, held.item);
     let (at, (_, record)) = (turn.now, doubt(turn, place));
     let candidate = record.candidate;
     match resolution {
@@ -268,6 +270,20 @@ output: '{{{{ steps.pay }}}}'"
     #[test]
     fn a_held_job_is_cancelled_at_once() {
         play_policy("hold", HELD).play("cancel > cancel; cancelled\n resolve pay retry >");
+    }
+
+    #[test]
+    fn a_word_about_one_doubt_says_nothing_about_the_next() {
+        let mut world = play_policy("hold", HELD);
+        world.play("resolve pay#1 retry > person: pay by bank in 0s; start pay#2");
+        world.play("crash > doubt pay; hold pay");
+        world.play("resolve pay#1 retry >\n resolve pay#1 succeeded 1 >\n resolve pay#3 retry >");
+    }
+
+    #[test]
+    fn an_attempt_that_never_began_leaves_no_doubt() {
+        let mut world = play_policy("hold", "start > start pay; start other");
+        world.play("drain >\n pay unbegun > given back pay\n other unbegun > given back other");
     }
 
     #[test]

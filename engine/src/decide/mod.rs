@@ -22,7 +22,7 @@ pub use submit::{Submission, submit};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
-use crate::state::JobState;
+use crate::state::{HeldDoubt, JobState};
 use crate::time::{Millis, Timestamp};
 use turn::Turn;
 
@@ -42,10 +42,8 @@ pub enum Input {
     },
     /// Somebody has looked whether a deed in doubt was done.
     Resolve {
-        /// Which step.
-        step: StepIndex,
-        /// Which item.
-        item: ItemIndex,
+        /// The doubt that they mean.
+        doubt: HeldDoubt,
         /// What they say.
         resolution: Resolution,
     },
@@ -54,7 +52,8 @@ pub enum Input {
         /// Why, in their words.
         reason: Option<String>,
     },
-    /// The process is about to stop: what runs may end, nothing starts any more.
+    /// The process is about to stop, or the job's turn has not come: what runs may end, nothing
+    /// starts before the next [`Resume`](Self::Resume).
     Drain,
     /// The job's actor cannot go on with it: whatever is open is dead, and the job fails.
     Quarantine {
@@ -82,6 +81,8 @@ pub enum Outcome {
     Stopped,
     /// The body was given back by an orderly shutdown.
     Released,
+    /// The same, and the body had not begun: nothing was done.
+    NotBegun,
 }
 
 /// What a person says about a deed in doubt.
@@ -155,9 +156,7 @@ pub fn decide(state: &mut JobState, input: Input, now: Timestamp) -> Decision {
         Input::Resume => resume::resume(&mut turn),
         Input::TimerFired => timer_fired::timer_fired(&mut turn),
         Input::StepEnded { token, outcome } => step_ended::step_ended(&mut turn, token, outcome),
-        Input::Resolve { step, item, resolution } => {
-            doubt::resolve(&mut turn, (step, item), resolution);
-        }
+        Input::Resolve { doubt, resolution } => doubt::resolve(&mut turn, doubt, resolution),
         Input::Cancel { reason } => cancel::cancel(&mut turn, reason),
         Input::Drain => turn.state.draining = true,
         Input::Quarantine { failure } => quarantine::quarantine(&mut turn, failure),

@@ -7,6 +7,8 @@ use crate::failure::Failure;
 use crate::limits::MAX_DEATHS_COUNT;
 
 pub(super) fn resume(turn: &mut Turn<'_>) {
+    // Whoever waits for the job's turn to go on lets it start nothing until then.
+    turn.state.draining = false;
     let dead = turn.bury();
     let deadly = dead.into_iter().find(|(step, item)| {
         turn.state.item(*step, *item).is_some_and(|item| item.deaths >= MAX_DEATHS_COUNT)

@@ -45,10 +45,10 @@ pub(super) fn step_ended(turn: &mut Turn<'_>, token: Token, outcome: Outcome) {
             let message = "the body answered as only a probe may";
             failed(turn, token, (step, item), Failure::fatal("step.output", message));
         }
-        Outcome::Stopped | Outcome::Released => {
+        Outcome::Stopped | Outcome::Released | Outcome::NotBegun => {
             // Given back by a shutdown: the next owner goes on with it, not this one.
             let cause = Interruption::Shutdown;
-            return match in_doubt {
+            return match in_doubt && outcome != Outcome::NotBegun {
                 true => doubt::begin(turn, token, cause, None),
                 false => turn.record(Event::AttemptInterrupted { token, cause, at }),
             };

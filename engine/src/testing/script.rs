@@ -3,9 +3,10 @@
 //! `input > event; event; deed`. A line that begins with `>` goes on with the expectation of the
 //! line before. Inputs: `start`, `timer`, `cancel`, `drain`, `crash`, `quarantine`, `+1m30s` (time
 //! passes), and for an open attempt at `a` or `a[2]`: `a ok 17`, `a fail`, `a fatal`, `a stopped`,
-//! `a released`, `a lost`, and of a probe `a notdone`, `a unknown`; `resolve a retry`, `resolve a
-//! succeeded 17`, `resolve a failed` are a person's word about a doubt; `stale a` is a late success
-//! of an attempt that is no longer open.
+//! `a released`, `a unbegun`, `a lost`, and of a probe `a notdone`, `a unknown`; `resolve a retry`,
+//! `resolve a succeeded 17`, `resolve a failed` are a person's word about a doubt (`resolve a#1
+//! retry` about that of the first attempt); `stale a` is a late success of an attempt that is no
+//! longer open.
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,8 @@ use crate::decide::{Action, Decision, Input, Outcome, Resolution, StartStep, Wor
 use crate::event::{Event, Interruption, Verdict};
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
+use crate::state::HeldDoubt;
+use crate::time::Timestamp;
 
 /// Plays a new job of `yaml` by `script`.
 pub(crate) fn play(yaml: &str, script: &str) -> World {
@@ -66,16 +69,23 @@ impl World {
     }
 
     fn resolve(&mut self, name: &str, word: &str, value: &str) -> Decision {
+        // Without a number the word is about the last attempt.
+        let (name, attempt) = match name.split_once('#') {
+            Some((name, attempt)) => (name, Some(attempt.parse().expect("a number"))),
+            None => (name, None),
+        };
         let (id, item) = name.trim_end_matches(']').split_once('[').unwrap_or((name, "0"));
         let step = self.state.plan.index_of(id).expect("a step of the workflow");
         let item = ItemIndex(item.parse().expect("the number of an item"));
+        let last = self.state.item(step, item).map_or(0, |item| item.attempts);
+        let attempt = attempt.unwrap_or(last);
         let resolution = match word {
             "retry" => Resolution::Retry,
             "succeeded" => Resolution::Succeeded(serde_json::from_str(value).expect("JSON")),
             "failed" => Resolution::Failed("it was not done".to_owned()),
             other => panic!("no such word of a person: `{other}`"),
         };
-        self.decide(Input::Resolve { step, item, resolution })
+        self.decide(Input::Resolve { doubt: HeldDoubt { step, item, attempt }, resolution })
     }
 
     fn words(&self, decision: &Decision) -> Vec<String> {
@@ -188,16 +198,8 @@ impl World {
             }
             Event::StepHeld { step, item, .. } => format!("hold {}", self.item_name(*step, *item)),
             Event::DoubtResolved { step, item, verdict, at, by } => {
-                let name = self.item_name(*step, *item);
                 let by = format!("{by:?}").to_lowercase();
-                match verdict {
-                    Verdict::Succeeded { output } => format!("{by}: {name} gave {output}"),
-                    Verdict::Again { retry_at, candidate } => {
-                        let uses =
-                            &self.state.plan.step(*step).candidates[*candidate as usize].uses;
-                        format!("{by}: {name} by {uses} in {}", retry_at.since(*at))
-                    }
-                }
+                format!("{by}: {}", self.verdict((*step, *item), verdict, *at))
             }
             Event::ItemFailed { step, item, failure, .. } => {
                 format!("fail {} {}", self.item_name(*step, *item), failure.code)
@@ -210,6 +212,22 @@ impl World {
             Event::JobSucceeded { output, .. } => format!("succeeded {output}"),
             Event::JobFailed { failure, .. } => format!("failed {}", failure.code),
             Event::JobCancelled { .. } => "cancelled".to_owned(),
+        }
+    }
+
+    fn verdict(
+        &self,
+        (step, item): (StepIndex, ItemIndex),
+        told: &Verdict,
+        at: Timestamp,
+    ) -> String {
+        let name = self.item_name(step, item);
+        match told {
+            Verdict::Succeeded { output } => format!("{name} gave {output}"),
+            Verdict::Again { retry_at, candidate } => {
+                let uses = &self.state.plan.step(step).candidates[*candidate as usize].uses;
+                format!("{name} by {uses} in {}", retry_at.since(at))
+            }
         }
     }
 }
@@ -226,6 +244,7 @@ fn outcome(end: &str, value: &str) -> Outcome {
         "unknown" => Outcome::Unknown,
         "stopped" => Outcome::Stopped,
         "released" => Outcome::Released,
+        "unbegun" => Outcome::NotBegun,
         other => panic!("no such end: `{other}`"),
     }
 }

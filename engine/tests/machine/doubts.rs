@@ -84,7 +84,7 @@ impl Oracle {
                 let (least, most) = waits(node, probes);
                 Told::ProbeFailed { token, least, most }
             }
-            Outcome::Stopped | Outcome::Released => {
+            Outcome::Stopped | Outcome::Released | Outcome::NotBegun => {
                 Told::Interrupted(token, Interruption::Shutdown)
             }
         }

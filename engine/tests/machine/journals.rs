@@ -114,9 +114,8 @@ fn drive(mut state: JobState, now: Timestamp, answer: &Outcome) {
             (Some(token), _) => (Input::StepEnded { token, outcome: Outcome::Stopped }, now),
             (None, Some(due)) => (Input::TimerFired, due),
             (None, None) => {
-                let Some((step, item)) = state.held().next() else { break };
-                let resolution = Resolution::Succeeded(json!(1));
-                (Input::Resolve { step, item, resolution }, now)
+                let Some(doubt) = state.held().next() else { break };
+                (Input::Resolve { doubt, resolution: Resolution::Succeeded(json!(1)) }, now)
             }
         };
         decide(&mut state, input, at);

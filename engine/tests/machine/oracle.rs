@@ -127,9 +127,11 @@ impl Oracle {
             Input::Resume | Input::Quarantine { .. } => self.open.keys().map(bury).collect(),
             Input::Cancel { .. } if self.stopping == Some(Stop::Cancel) => vec![],
             Input::Cancel { .. } => vec![Told::CancelRequested],
-            Input::Resolve { step, item, resolution } => {
-                let place = (step.at(), item.at());
-                let held = running && self.asked(place) == Some(Asked::Person);
+            Input::Resolve { doubt, resolution } => {
+                let place = (doubt.step.at(), doubt.item.at());
+                let held = running
+                    && self.asked(place) == Some(Asked::Person)
+                    && self.item(place.0, place.1).attempts == doubt.attempt;
                 held.then(|| self.person_says(place, resolution)).into_iter().collect()
             }
             Input::StepEnded { token, outcome } => match self.open.get(&token.0) {
@@ -158,6 +160,8 @@ impl Oracle {
             Outcome::Stopped | Outcome::Released => {
                 return self.cut_off(token, Interruption::Shutdown);
             }
+            // Nothing was done, so there is nothing to doubt.
+            Outcome::NotBegun => return Told::Interrupted(token, Interruption::Shutdown),
             Outcome::Lost(failure) if self.policy((step, item)).is_some() => {
                 let seen = Some(failure.clone());
                 return Told::InDoubt(token, Interruption::NoAnswer, seen);
@@ -454,7 +458,8 @@ impl Oracle {
         let lazy = match input {
             Input::Resume | Input::TimerFired => false,
             Input::StepEnded { outcome, .. } => {
-                !answered || matches!(outcome, Outcome::Stopped | Outcome::Released)
+                !answered
+                    || matches!(outcome, Outcome::Stopped | Outcome::Released | Outcome::NotBegun)
             }
             Input::Resolve { .. } => !answered,
             Input::Cancel { .. } | Input::Drain | Input::Quarantine { .. } => true,

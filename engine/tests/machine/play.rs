@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use callsheet_engine::{
-    Decision, Event, Failure, Input, ItemIndex, JobId, JobState, Millis, Outcome, Phase, Plan,
-    Resolution, StepIndex, Submission, Timestamp, Token, decide, fold, submit,
+    Decision, Event, Failure, HeldDoubt, Input, ItemIndex, JobId, JobState, Millis, Outcome, Phase,
+    Plan, Resolution, StepIndex, Submission, Timestamp, Token, decide, fold, submit,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -55,6 +55,7 @@ pub(crate) enum How {
     Retryable,
     Fatal,
     Released,
+    NotBegun,
     Lost,
     NotDone,
     Unknown,
@@ -71,6 +72,7 @@ impl How {
             Self::Retryable => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),
             Self::Fatal => Outcome::Failed(Failure::fatal("test.fatal", "it will not pass")),
             Self::Released => Outcome::Released,
+            Self::NotBegun => Outcome::NotBegun,
             Self::Lost => Outcome::Lost(Failure::retryable("test.lost", "it said nothing")),
             Self::NotDone => Outcome::NotDone,
             Self::Unknown => Outcome::Unknown,
@@ -116,6 +118,7 @@ fn ends() -> impl Strategy<Value = How> {
         8 => Just(How::Retryable),
         2 => Just(How::Fatal),
         1 => Just(How::Released),
+        1 => Just(How::NotBegun),
         3 => Just(How::Lost),
         2 => Just(How::NotDone),
         1 => Just(How::Unknown),
@@ -211,12 +214,15 @@ impl Game {
             Chance::Resolves { pick, how } => {
                 let held: Vec<_> = self.state.held().collect();
                 // Of what is not held there is nothing to say, be it there or not.
-                let elsewhere = (StepIndex(0), ItemIndex((pick % 3) as u32));
-                let (step, item) = match held.is_empty() {
+                let (step, item) = (StepIndex(0), ItemIndex((pick % 3) as u32));
+                let elsewhere = HeldDoubt { step, item, attempt: 1 };
+                let mut doubt = match held.is_empty() {
                     true => elsewhere,
                     false => held[pick % held.len()],
                 };
-                self.decide(Input::Resolve { step, item, resolution: how.resolution() });
+                // Nor of a doubt that was another's before.
+                doubt.attempt -= u32::from(pick % 5 == 0);
+                self.decide(Input::Resolve { doubt, resolution: how.resolution() });
             }
         }
     }
@@ -236,9 +242,9 @@ impl Game {
                 };
                 self.decide(Input::StepEnded { token, outcome });
             } else if self.state.is_held() {
-                let (step, item) = self.state.held().next().expect("one is held");
+                let doubt = self.state.held().next().expect("one is held");
                 let resolution = Resolution::Succeeded(json!(1));
-                self.decide(Input::Resolve { step, item, resolution });
+                self.decide(Input::Resolve { doubt, resolution });
             } else {
                 let due = self.state.next_wake().expect("a job without open attempts waits");
                 self.now = self.now.max(due);

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use callsheet_engine::{
-    Action, Decision, Ending, Event, Failure, Input, ItemIndex, JobId, JobState, Outcome, Phase,
-    Resolution, StepIndex, StopCause, Timestamp, Token, decide, fold,
+    Action, Decision, Ending, Event, Failure, HeldDoubt, Input, JobId, JobState, Outcome, Phase,
+    Resolution, StopCause, Timestamp, Token, decide, fold,
 };
 
 use crate::caller::CancelAnswer;
@@ -23,7 +23,7 @@ pub(crate) enum JobMsg {
     /// From this caller.
     Cancel(usize),
     /// From somebody who has looked.
-    Resolve(StepIndex, ItemIndex, Resolution),
+    Resolve(HeldDoubt, Resolution),
     Drain,
     Release,
 }
@@ -179,8 +179,8 @@ impl World {
                 let reason = Some("enough".to_owned());
                 self.turn(id, Input::Cancel { reason }, Some((caller, answer)));
             }
-            JobMsg::Resolve(step, item, resolution) => {
-                self.turn(id, Input::Resolve { step, item, resolution }, None);
+            JobMsg::Resolve(doubt, resolution) => {
+                self.turn(id, Input::Resolve { doubt, resolution }, None);
             }
             JobMsg::Drain => {
                 self.owned(id).draining = true;
@@ -410,7 +410,7 @@ impl World {
                 let token = start.token;
                 let owned = self.owned(id);
                 if owned.released {
-                    return self.say_ended(id, token, Outcome::Released);
+                    return self.say_ended(id, token, Outcome::NotBegun);
                 }
                 // A later decision, on its way to the disk, has stopped the job already: its own
                 // deed tells the attempt to stop, which never began.

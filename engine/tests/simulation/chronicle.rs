@@ -67,7 +67,7 @@ enum Settled {
 #[derive(Clone, Debug)]
 pub(crate) struct ItemBook {
     value: Option<Value>,
-    attempts: u32,
+    pub(crate) attempts: u32,
     pub(crate) tries: u32,
     pub(crate) deaths: u32,
     pub(crate) candidate: u32,
@@ -213,7 +213,9 @@ impl Chronicle {
             Event::AttemptInterrupted { token, cause, .. } => {
                 self.must_run(event);
                 let death = *cause == Interruption::Death;
-                let given_back = was_told(told, token.0, &Outcome::Released)
+                let unbegun = !death && was_told(told, token.0, &Outcome::NotBegun);
+                let given_back = unbegun
+                    || was_told(told, token.0, &Outcome::Released)
                     || was_told(told, token.0, &Outcome::Stopped);
                 let right = if death { self.fresh } else { given_back };
                 hold!(right, "only new owners and shutdowns interrupt", "{event:?}");
@@ -223,7 +225,8 @@ impl Chronicle {
                     Some(_) => self.ask(place, Asked::Policy),
                     None => {
                         let once = self.policy(place);
-                        hold!(once.is_none(), "what is done once is in doubt", "{event:?}");
+                        let sure = once.is_none() || unbegun;
+                        hold!(sure, "what is done once is in doubt", "{event:?}");
                         let book = self.close(token.0, Stage::Due(Timestamp(0)));
                         book.tries -= 1;
                         book

@@ -2,8 +2,8 @@
 
 use callsheet_engine::definition::InDoubt;
 use callsheet_engine::{
-    Event, Failure, Interruption, ItemIndex, JobId, Outcome, Resolution, Resolver, StepIndex,
-    Timestamp, Verdict,
+    Event, Failure, HeldDoubt, Interruption, ItemIndex, JobId, Outcome, Resolution, Resolver,
+    StepIndex, Timestamp, Verdict,
 };
 
 use crate::actor::JobMsg;
@@ -41,6 +41,9 @@ impl World {
         if over || chronicle.asked(place) != Some(Asked::Person) {
             return;
         }
+        // They mean the doubt that the journal shows them.
+        let attempt = chronicle.item(place.0, place.1).attempts;
+        let doubt = HeldDoubt { step, item, attempt };
         let again = self.dice.spread(SECOND, 3_600 * SECOND);
         self.after(again, What::Person(job, step, item));
         let Some(main) = self.main else { return };
@@ -55,7 +58,7 @@ impl World {
         self.coverage.count("doubt", name);
         self.say(|_| format!("somebody says of {job} {place:?}: {word:?}"));
         self.chronicle(job).words.entry(place).or_default().push(word.clone());
-        self.tell_jobs(main, JobsMsg::Tell(job, JobMsg::Resolve(step, item, word)));
+        self.tell_jobs(main, JobsMsg::Tell(job, JobMsg::Resolve(doubt, word)));
     }
 }
 

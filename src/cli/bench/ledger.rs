@@ -3,7 +3,7 @@
 //! What the journal says about a kill is what is to be checked, so this is written beside it. Lines
 //! have one length, so that a file's size says how many there are, and each is one write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -104,6 +104,17 @@ pub(crate) struct Verdict {
     pub(crate) first_at: Option<u64>,
 }
 
+/// The steps, each with its job, whose bodies were begun in this process and in one before it.
+pub(crate) fn repeated(lines: &[Line], process: u32) -> HashSet<(&str, &str)> {
+    let begun = |here: bool| {
+        let of_side =
+            move |line: &&Line| line.deed == Deed::Begun && (line.process == process) == here;
+        let places = lines.iter().filter(of_side);
+        places.map(|line| (line.place.0.as_str(), line.place.1.as_str())).collect::<HashSet<_>>()
+    };
+    begun(true).intersection(&begun(false)).copied().collect()
+}
+
 /// Judges the lines of two processes, the first of which was killed.
 pub(crate) fn judge(lines: &[Line], killed: u32) -> Verdict {
     #[derive(Default)]
@@ -127,7 +138,7 @@ pub(crate) fn judge(lines: &[Line], killed: u32) -> Verdict {
         }
     }
     for step in seen.values() {
-        let repeated = step.begun == [1, 1] || step.begun.iter().all(|count| *count > 0);
+        let repeated = step.begun.iter().all(|count| *count > 0);
         verdict.steps += 1;
         verdict.running += u64::from(step.begun[0] > 0 && !step.ended);
         verdict.repeated += u64::from(repeated);
@@ -190,6 +201,7 @@ mod tests {
             first_at: Some(9),
         };
         assert_eq!(judge(&lines, 1), expected);
+        assert_eq!(repeated(&lines, 2), HashSet::from([("j", "cut"), ("j", "unrecorded")]));
         let twice = [line(Begun, "a", 2, 1), line(Begun, "a", 2, 2)];
         assert_eq!(judge(&twice, 1).doubled, 1);
         assert_eq!(judge(&[], 1), Verdict::default());

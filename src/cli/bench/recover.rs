@@ -1,5 +1,6 @@
 //! kill -9 in the middle of many jobs, and the restart: how soon work goes on, what is repeated.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +34,14 @@ pub(crate) async fn measure(asked: &Asked, place: &Place) -> Result<Report> {
     let (jobs, dir) = (asked.jobs, place.join("recover"));
     std::fs::create_dir(&dir).map_err(|error| broken("a directory", error))?;
     let (killed, ran) = run_and_kill(&dir, jobs).await?;
-    let (restarted, disk) = (ledger::now(), meter::bytes_on_disk(&dir.join("engine")));
+    let disk = meter::bytes_on_disk(&dir.join("engine"));
+    let restarted = ledger::now();
     let mut heir = start(Role::Heir, &dir, jobs)?;
     let ready = heir.says().await?;
     let ready_after = heir.since.elapsed();
-    let summary = heir.says().await?;
+    heir.says().await?;
     let all_after = heir.since.elapsed();
+    let summary = heir.says().await?;
     heir.end().await?;
     let disk = meter::bytes_on_disk(&dir.join("engine")).saturating_sub(disk);
 
@@ -124,10 +127,7 @@ impl Heir {
         report.note("steps_repeated", verdict.repeated);
         report.note("steps_repeated_share", verdict.repeated as f64 / verdict.steps.max(1) as f64);
         report.note("steps_repeated_whose_body_had_ended", verdict.repeated_after_end);
-        // The ledger says how often bodies began, the journals how often that was meant. A body
-        // that ran again beyond that had a durable result, and should not have.
-        let meant = self.summary["made_again"].as_u64().unwrap_or_default();
-        report.note("durable_steps_repeated", verdict.repeated.saturating_sub(meant));
+        report.note("durable_steps_repeated", self.summary["repeated_unmeant"].clone());
         report.note("jobs_succeeded", self.summary["jobs_succeeded"].clone());
     }
 }
@@ -158,12 +158,14 @@ pub(crate) async fn heir(dir: &Path) -> Result<()> {
     let engine = open(dir).await?;
     child::say(&json!({ "rss_mib": meter::resident_mib() }));
     until_all_have_ended(&engine).await?;
+    child::say(&json!({ "ended": true }));
     let (stats, cpu_ms) = (engine.stats(), meter::cpu_time().as_secs_f64() * 1e3);
-    let all = Outcome::of(&engine).await?;
+    let lines = ledger::read(&ledger_of(dir)).map_err(|error| broken("the ledger", error))?;
+    let all = Outcome::of(&engine, &ledger::repeated(&lines, std::process::id())).await?;
     let [p50, p99] = all.latencies.percentiles_ms([50.0, 99.0]);
     child::say(&json!({
         "jobs_succeeded": all.succeeded,
-        "made_again": all.made_again,
+        "repeated_unmeant": all.repeated_unmeant,
         "p50_ms": p50,
         "p99_ms": p99,
         "jobs_ended": stats.jobs_succeeded,
@@ -192,14 +194,15 @@ async fn until_all_have_ended(engine: &Engine) -> Result<()> {
 #[derive(Default)]
 struct Outcome {
     succeeded: u64,
-    /// Attempts that the engine made again: it had found no durable result of them.
-    made_again: u64,
+    /// Steps whose body ran in both processes, though the journal knows of one attempt: its result
+    /// was durable, and it should not have run again.
+    repeated_unmeant: u64,
     /// From submit to end, the kill and the restart in between.
     latencies: Latencies,
 }
 
 impl Outcome {
-    async fn of(engine: &Engine) -> Result<Self> {
+    async fn of(engine: &Engine, repeated: &HashSet<(&str, &str)>) -> Result<Self> {
         let (mut all, mut before) = (Self::default(), None);
         loop {
             let query = ListQuery { before, limit: 1_000, ..ListQuery::default() };
@@ -208,8 +211,11 @@ impl Outcome {
                 let view = engine.job(head.id).view().await?;
                 all.succeeded += u64::from(head.status == JobStatus::Succeeded);
                 all.latencies.push(head.changed_at.since(head.submitted_at).into());
-                let attempts = view.state.steps.iter().map(|step| u64::from(step.attempts));
-                all.made_again += attempts.map(|count| count.saturating_sub(1)).sum::<u64>();
+                let job = head.id.to_string();
+                for (step, state) in view.state.plan.steps().iter().zip(&view.state.steps) {
+                    let again = repeated.contains(&(job.as_str(), step.id.as_str()));
+                    all.repeated_unmeant += u64::from(again && state.attempts < 2);
+                }
             }
             before = page.next;
             if before.is_none() {

@@ -354,10 +354,16 @@ impl<'a> Beside<'a> {
         report.note("bare_log_records_per_s", of_log);
         let [p50] = self.of_store.latencies.percentiles_ms([50.0]);
         report.note("bare_store_job_p50_ms", p50);
-        report.note("bare_store_appends_per_s", self.of_appends.per_second());
+        // What was not measured is not nought.
+        let of_appends = self.of_appends.per_second();
+        if of_appends > 0.0 {
+            report.note("bare_store_appends_per_s", of_appends);
+        }
+        if of_appends > 0.0 && of_log > 0.0 {
+            report.note("ratio_of_appends_to_bare_log", of_appends / of_log);
+        }
         if of_log > 0.0 {
             report.note("ratio_of_bare_store_to_bare_log", of_store / of_log);
-            report.note("ratio_of_appends_to_bare_log", self.of_appends.per_second() / of_log);
         }
     }
 }

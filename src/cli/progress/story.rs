@@ -26,10 +26,11 @@ struct Chapter {
     done: bool,
 }
 
-/// An attempt that is open.
+/// An attempt that is open, or the probe that asks about one.
 struct Attempt {
     step: StepIndex,
     number: u32,
+    is_probe: bool,
 }
 
 impl Story {
@@ -60,7 +61,8 @@ impl Story {
             }
             Event::SleepEnded { step, at } => self.settled(*step, *at),
             Event::StepStarted { step, item, attempt, token, at, .. } => {
-                self.open.insert(*token, Attempt { step: *step, number: *attempt });
+                self.open
+                    .insert(*token, Attempt { step: *step, number: *attempt, is_probe: false });
                 self.started(*step, *item, *attempt, *at)
             }
             Event::StepSucceeded { token, cached, at, .. } => {
@@ -78,7 +80,8 @@ impl Story {
                 })
             }
             Event::AttemptInterrupted { token, .. } => {
-                let attempt = self.open.remove(token)?;
+                // Of a probe that was cut off there is nothing to tell: another follows.
+                let attempt = self.open.remove(token).filter(|attempt| !attempt.is_probe)?;
                 Some(Note::Interrupted { step: self.id(attempt.step)?, attempt: attempt.number })
             }
             Event::StepInDoubt { token, .. } => {
@@ -86,7 +89,7 @@ impl Story {
                 Some(Note::InDoubt { step: self.id(attempt.step)?, attempt: attempt.number })
             }
             Event::ProbeStarted { step, probe, token, .. } => {
-                self.open.insert(*token, Attempt { step: *step, number: *probe });
+                self.open.insert(*token, Attempt { step: *step, number: *probe, is_probe: true });
                 None
             }
             Event::ProbeFailed { token, .. } => {
