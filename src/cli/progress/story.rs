@@ -92,10 +92,7 @@ impl Story {
                 self.open.insert(*token, Attempt { step: *step, number: *probe, is_probe: true });
                 None
             }
-            Event::ProbeFailed { token, .. } => {
-                self.open.remove(token);
-                None
-            }
+            Event::ProbeFailed { token, .. } => self.open.remove(token).and(None),
             Event::StepHeld { step, item, .. } => {
                 let item = self.steps.get(step.at())?.fans_out.then_some(item.0);
                 Some(Note::Held { step: self.id(*step)?, item })
