@@ -54,6 +54,11 @@ fn what_must_not_be_done_twice_is_looked_for() {
 }
 
 #[test]
+fn a_service_uses_a_shipped_workflow() {
+    check("04_video", &["succeeded: video/mp4, 3.0 s", "loud enough: true"]);
+}
+
+#[test]
 fn every_example_has_a_test() {
     let here = include_str!("examples.rs");
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
