@@ -143,6 +143,7 @@ impl EngineBuilder {
             artifacts: place.artifacts,
             work_root: place.work_root,
             progress: broadcast::Sender::new(PROGRESS_BACKLOG_COUNT),
+            gauges: Arc::default(),
         };
         let core = Core::new(Parts {
             store: place.store,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use callsheet_engine::{
-    ItemIndex, JobId, Plan, StartStep, StepIndex, Timestamp, Token, idempotency_key,
+    ItemIndex, JobId, JobState, Plan, StartStep, StepIndex, Timestamp, Token, Work, idempotency_key,
 };
 use callsheet_storage::{Artifact, ArtifactError, ArtifactStore};
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
+use crate::gauges::{Gauges, SharedGauge};
 use crate::process::{Adopted, Children, Command};
 use crate::step::{StepError, StepResult};
 
@@ -34,6 +35,9 @@ pub(crate) struct Attempt {
     pub(crate) token: Token,
     pub(crate) deadline: Instant,
     pub(crate) shared: Arc<Shared>,
+    gauge: SharedGauge,
+    /// What its item counts for in the job's progress.
+    share: f64,
     last_sign: AtomicI64,
     /// Whether the body has begun, or was kept from it: the first one wins.
     begun: OnceLock<bool>,
@@ -88,6 +92,11 @@ impl Attempt {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Whether the body has ended, or was told to.
+    fn is_over(&self) -> bool {
+        self.has_ended() || self.cancel.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -114,23 +123,35 @@ pub struct Progress {
     pub item: ItemIndex,
     /// Number of the attempt.
     pub attempt: u32,
-    /// 0 to 100.
+    /// How far the attempt is, 0 to 100.
     pub percent: f64,
+    /// How far the job is, 0 to 100: its steps by their weights. Never goes back while the engine
+    /// is open.
+    pub overall: f64,
     /// What is being done.
     pub message: String,
 }
 
 impl StepContext {
-    pub(crate) fn new(job: JobId, plan: Arc<Plan>, start: &StartStep, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        state: &JobState,
+        gauge: SharedGauge,
+        start: &StartStep,
+        shared: Arc<Shared>,
+    ) -> Self {
+        // A probe does nothing of the step's work.
+        let share = if start.work == Work::Run { state.share(start.step) } else { 0.0 };
         Self(Arc::new(Attempt {
-            job,
-            plan,
+            job: state.id,
+            plan: state.plan.clone(),
             step: start.step,
             item: start.item,
             number: start.attempt,
             token: start.token,
             deadline: Instant::now() + Duration::from(start.timeout),
             shared,
+            gauge,
+            share,
             last_sign: AtomicI64::new(clock::now().0),
             begun: OnceLock::new(),
             ended: AtomicBool::new(false),
@@ -190,14 +211,22 @@ impl StepContext {
     /// Tells those who watch how far the attempt has come, 0 to 100. Also a sign of life.
     pub fn progress(&self, percent: f64, message: impl Into<String>) {
         self.heartbeat();
+        let attempt = &self.0;
+        if attempt.is_over() {
+            return; // Blocking work that is left behind has no say any more.
+        }
+        // What is no number is no progress.
+        let percent = percent.clamp(0.0, 100.0).max(0.0);
+        let overall = attempt.gauge.note((attempt.step, attempt.item), attempt.share, percent);
         // Nobody may be watching; that is no error.
-        let _ = self.0.shared.progress.send(Progress {
-            job: self.0.job,
-            step: self.0.step,
-            step_id: self.0.step_id().to_owned(),
-            item: self.0.item,
-            attempt: self.0.number,
-            percent: percent.clamp(0.0, 100.0),
+        let _ = attempt.shared.progress.send(Progress {
+            job: attempt.job,
+            step: attempt.step,
+            step_id: attempt.step_id().to_owned(),
+            item: attempt.item,
+            attempt: attempt.number,
+            percent,
+            overall,
             message: message.into(),
         });
     }
@@ -333,4 +362,5 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Arc<ArtifactStore>,
     pub(crate) work_root: PathBuf,
     pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) gauges: Arc<Gauges>,
 }

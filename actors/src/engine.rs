@@ -256,6 +256,13 @@ impl Engine {
         self.core().shared.progress.subscribe()
     }
 
+    /// How far a job at work has come, 0 to 100, from memory; `None` for one that is at rest. See
+    /// [`JobView::progress`](crate::JobView::progress) for any job.
+    #[must_use]
+    pub fn progress_of(&self, job: JobId) -> Option<f64> {
+        self.core().shared.gauges.percent(job)
+    }
+
     /// The files that steps have made.
     #[must_use]
     pub fn artifacts(&self) -> &Arc<ArtifactStore> {

@@ -43,6 +43,9 @@ pub struct JobView {
     pub state: JobState,
     /// Records in its journal.
     pub records: u64,
+    /// How far it has come, 0 to 100: its steps by their weights, and of those that run what they
+    /// say of themselves. 100 means that it has succeeded.
+    pub progress: f64,
 }
 
 impl JobHandle {
@@ -68,7 +71,10 @@ impl JobHandle {
         let events = records.iter().flat_map(|record| &record.events);
         let state =
             fold(self.id, plan, events).map_err(|error| EngineError::illegal(self.id, &error))?;
-        Ok(JobView { head, state, records: records.len() as u64 })
+        // What is live is more than what is recorded; of a job at rest there is nothing live.
+        let live = (!state.has_ended()).then(|| self.engine.progress_of(self.id)).flatten();
+        let progress = live.unwrap_or(0.0).max(state.progress());
+        Ok(JobView { head, state, records: records.len() as u64, progress })
     }
 
     async fn head(&self) -> Result<JobHead, EngineError> {

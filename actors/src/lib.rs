@@ -14,6 +14,7 @@ mod context;
 mod core;
 mod engine;
 mod error;
+mod gauges;
 mod handle;
 mod mailbox;
 mod plans;

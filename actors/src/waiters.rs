@@ -125,7 +125,7 @@ mod tests {
             changed_at: Timestamp(0),
             labels: Default::default(),
         };
-        JobView { head, state, records: 1 }
+        JobView { head, state, records: 1, progress: 0.0 }
     }
 
     const ONE: JobId = JobId::from_bytes([1; 16]);

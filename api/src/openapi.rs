@@ -33,7 +33,7 @@ impl Document {
         description = "A durable workflow engine: submit jobs, watch them, cancel them, fetch \
                        what they made. Errors are `application/problem+json` with a stable `code`.",
     ),
-    components(schemas(wire::Event, wire::Progress, wire::Problem)),
+    components(schemas(wire::Event, wire::Progress, wire::JobProgress, wire::Problem)),
     tags(
         (name = "jobs", description = "Runs of workflows"),
         (name = "workflows", description = "What jobs can run"),

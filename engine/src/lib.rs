@@ -20,6 +20,7 @@ mod instant;
 mod mutations;
 mod options;
 mod plan;
+mod progress;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -37,6 +38,7 @@ pub use instant::NotAnInstant;
 pub use mutations::{MUTATIONS, Mutation, mutated};
 pub use options::JobOptions;
 pub use plan::{Candidate, Plan, PlannedStep, canonical_json};
+pub use progress::Gauge;
 pub use state::{
     Active, Doubt, DoubtStage, Ending, HeldDoubt, Item, ItemStatus, JobState, Phase, StepState,
     StepStatus, StopCause,

@@ -25,6 +25,10 @@ pub const MAX_ATTEMPTS_COUNT: u32 = 1_000;
 /// reported.
 pub const DEFAULT_ATTEMPTS_COUNT: u32 = 3;
 
+/// A step's `weight`. Beyond it the definition is refused: the sum over all steps stays exact
+/// enough for a percentage.
+pub const MAX_WEIGHT_SHARE: f64 = 1e6;
+
 /// Deaths of the process or the job's actor during one step before the job is quarantined, so that
 /// no job can loop the engine.
 pub const MAX_DEATHS_COUNT: u32 = 3;

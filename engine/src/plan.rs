@@ -53,6 +53,8 @@ pub struct PlannedStep {
     pub on_error: OnError,
     /// Whether results of before may be taken, where a kind keeps them.
     pub cache: bool,
+    /// Its share of the job's progress.
+    pub weight: f64,
 }
 
 /// A kind to use and the input to give it.
@@ -326,7 +328,7 @@ output: '{{ steps.d }}'
         let same = [
             r#"{"steps":[{"with":{"y":[2,3],"x":1},"uses":"k","id":"a"}],"name":"n"}"#,
             "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] }, timeout: 1d, \
-             concurrency: 8 }]",
+             concurrency: 8, weight: 1 }]",
         ];
         for text in same {
             assert_eq!(digest(text), base, "{text}");
@@ -336,6 +338,7 @@ output: '{{ steps.d }}'
             "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [3, 2] } }]",
             "name: n\nsteps: [{ id: a, uses: k, with: { x: '1', y: [2, 3] } }]",
             "name: n\nsteps: [{ id: a, uses: k, with: { x: 1.0, y: [2, 3] } }]",
+            "name: n\nsteps: [{ id: a, uses: k, with: { x: 1, y: [2, 3] }, weight: 2 }]",
         ];
         for text in different {
             assert_ne!(digest(text), base, "{text}");

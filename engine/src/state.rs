@@ -11,6 +11,7 @@ use crate::ids::{ItemIndex, JobId, StepIndex, Token};
 use crate::limits::{MAX_DEATHS_COUNT, MAX_OPEN_ATTEMPTS_COUNT};
 use crate::options::JobOptions;
 use crate::plan::{Plan, PlannedStep};
+use crate::progress::Tally;
 use crate::time::Timestamp;
 
 /// The recorded state of one job.
@@ -46,6 +47,8 @@ pub struct JobState {
     pub(crate) open: BTreeMap<Token, (StepIndex, ItemIndex)>,
     /// Steps that have not settled.
     pub(crate) unsettled: usize,
+    /// How much has settled, by weight.
+    pub(crate) tally: Tally,
     /// The next attempt's fence.
     pub(crate) next_token: u64,
     /// Live, not recorded: the process is about to stop, so nothing starts any more.
@@ -251,6 +254,13 @@ impl StepState {
 impl Item {
     pub(crate) fn new() -> Self {
         Self { attempts: 0, tries: 0, deaths: 0, candidate: 0, status: ItemStatus::Queued }
+    }
+}
+
+impl ItemStatus {
+    /// Whether nothing can happen to the item any more.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Self::Succeeded(_) | Self::Failed(_) | Self::Cancelled)
     }
 }
 

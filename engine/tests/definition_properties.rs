@@ -137,9 +137,9 @@ fn use_of_kind() -> impl Strategy<Value = Step> {
     (
         (name(), name(), json_value(), prop::collection::vec(name(), 0..3)),
         (condition, prop::option::of(not_null()), 1u32..2000, retry(), any::<u32>()),
-        (prop::collection::vec(fallback, 0..3), any::<bool>(), in_doubt()),
+        (prop::collection::vec(fallback, 0..3), any::<bool>(), in_doubt(), 0.0f64..9.0),
     )
-        .prop_map(|(first, second, (fallback, fails, in_doubt))| {
+        .prop_map(|(first, second, (fallback, fails, in_doubt, weight))| {
             let (id, uses, with, needs) = first;
             let (condition, for_each, concurrency, retry, timeout) = second;
             let on_error = if fails { OnError::Fail } else { OnError::Continue };
@@ -160,6 +160,7 @@ fn use_of_kind() -> impl Strategy<Value = Step> {
                 on_error,
                 in_doubt,
                 cache: None,
+                weight,
             }
         })
 }

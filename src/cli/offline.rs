@@ -66,7 +66,8 @@ async fn view(store: &SledStore, id: JobId) -> Result<JobView> {
     let records = store.journal(id, 0).await.map_err(read)?;
     let events = records.iter().flat_map(|record| &record.events);
     let state = fold(id, Arc::new(plan), events).map_err(|error| broken(error.to_string()))?;
-    Ok(JobView { head, state, records: records.len() as u64 })
+    let progress = state.progress();
+    Ok(JobView { head, state, records: records.len() as u64, progress })
 }
 
 /// Opens a store that is there; opening a path that is none would make one. The advice is for when

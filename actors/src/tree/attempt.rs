@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callsheet_engine::{Failure, JobId, Millis, Outcome, Plan, StartStep, Work};
+use callsheet_engine::{Failure, JobState, Millis, Outcome, StartStep, Work};
 use fail::fail_point;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::job::JobMsg;
 use crate::context::StepContext;
 use crate::core::Core;
+use crate::gauges::SharedGauge;
 use crate::limits::{ABANDON_AFTER_MS, TERM_GRACE_MS};
 use crate::mailbox::{Enrolled, Mailbox};
 use crate::step::panicked;
@@ -87,11 +88,11 @@ struct Young {
 pub(super) fn begin(
     core: &Arc<Core>,
     owner: &Mailbox<JobMsg>,
-    (job, plan): (JobId, &Arc<Plan>),
+    (state, gauge): (&JobState, &SharedGauge),
     start: StartStep,
 ) -> Result<Running, Failure> {
     let step = core.steps.get(&start.uses).cloned().ok_or_else(|| unknown_kind(&start.uses))?;
-    let context = StepContext::new(job, plan.clone(), &start, core.shared.clone());
+    let context = StepContext::new(state, gauge.clone(), &start, core.shared.clone());
     let body = match start.work {
         Work::Run => step.run(start.input, context.clone()),
         Work::Probe => step.probe(start.input, context.clone()),

@@ -33,6 +33,7 @@ use super::status::status_of;
 use super::trial::Trial;
 use crate::clock;
 use crate::core::Core;
+use crate::gauges::Metered;
 use crate::handle::{HELD_UNTIL, JobView};
 use crate::mailbox::{Enrolled, Mailbox};
 
@@ -119,6 +120,7 @@ struct Owned {
     /// The process stops now: what has not begun never does.
     released: bool,
     trial: Trial,
+    meter: Metered,
 }
 
 impl Actor for Job {
@@ -211,6 +213,7 @@ impl Life {
             Mode::First | Mode::Quarantine => Trial::None,
         };
         self.owned = Some(Owned {
+            meter: self.core.shared.gauges.meter(&state),
             state,
             head: claim.head,
             epoch: claim.epoch,
@@ -311,6 +314,7 @@ impl Life {
     fn turn(&mut self, mailbox: &Mailbox<JobMsg>, input: Input, reply: Option<Reply>) {
         let Some(owned) = &mut self.owned else { return };
         let decision = decide(&mut owned.state, input, clock::now());
+        owned.meter.gauge.follow(&owned.state);
         let head = (!decision.events.is_empty()).then(|| owned.next_head()).flatten();
         if let Some(head) = &head {
             owned.head = head.clone();
@@ -380,6 +384,7 @@ impl Life {
                 head: owned.head.clone(),
                 state: owned.state.clone(),
                 records: owned.sequence,
+                progress: owned.state.progress(),
             });
         }
     }
@@ -397,7 +402,7 @@ impl Life {
             Action::StartStep(start) => {
                 self.core.counters.attempts_started.up();
                 let token = start.token;
-                let job = (self.id, &owned.state.plan);
+                let job = (&owned.state, &owned.meter.gauge);
                 match attempt::begin(&self.core, mailbox, job, start) {
                     Ok(attempt) => drop(owned.attempts.insert(token, attempt)),
                     Err(failure) => {

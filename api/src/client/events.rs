@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use super::patience::Patience;
 use super::sse::{Message, Parser};
 use super::{Client, ClientError, send};
-use crate::wire::{Event, Problem, Progress};
+use crate::wire::{Event, JobProgress, Problem, Progress};
 
 /// What comes over a job's stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Update {
     },
     /// How far an attempt has come; live only, some may be missed.
     Progress(Progress),
+    /// How far the job has come; live only, as told after what was recorded.
+    JobProgress(JobProgress),
 }
 
 impl Client {
@@ -113,6 +115,7 @@ impl Follower {
         let Message { id, event: kind, data } = message;
         match (&*kind, id) {
             ("progress", _) => self.ready.push_back(Update::Progress(read(&data)?)),
+            ("job_progress", _) => self.ready.push_back(Update::JobProgress(read(&data)?)),
             ("problem", _) => {
                 let problem: Problem = read(&data)?;
                 return Err(ClientError::Refused(Box::new(problem)));

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use callsheet_actors::{EngineError, JobHandle, Progress};
+use callsheet_actors::{Engine, EngineError, JobHandle, Progress};
 use callsheet_engine::JobId;
 use callsheet_storage::Record;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
@@ -39,8 +39,8 @@ const NO_BUFFERING: (HeaderName, HeaderValue) =
 ///
 /// Server-sent events, from the first on or from where `Last-Event-ID` says; live ones follow as
 /// they are recorded. `event:` is the type, `data:` an `Event` as JSON. Notes of type `progress`
-/// (a `Progress`) have no id and are live only; `problem` (a `Problem`) says why a stream breaks
-/// off. The stream ends when the job has ended; a client that asks on gets 204.
+/// (a `Progress`) and `job_progress` (a `JobProgress`) have no id and are live only; `problem` (a
+/// `Problem`) says why a stream breaks off. The stream ends when the job has ended; a client that asks on gets 204.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",
@@ -81,6 +81,9 @@ pub(crate) async fn events(
     }
     let feed = Feed {
         job: id,
+        // A job that is over has nothing live to tell, even while its actor is still there.
+        live: (!view.state.has_ended()).then(|| state.engine.clone()),
+        told: None,
         records: job.events(0).boxed(),
         progress: Some(progress),
         translator: Translator::new(view.state.plan.clone()),
@@ -161,6 +164,10 @@ fn has_event(record: &Record, index: u64) -> bool {
 /// What one stream is made of.
 struct Feed {
     job: JobId,
+    /// Whom to ask how far the job is; `None` once it is over.
+    live: Option<Engine>,
+    /// How far the client was told last that the job is.
+    told: Option<f64>,
     records: BoxStream<'static, Result<Record, EngineError>>,
     /// `None` once the engine sends no more.
     progress: Option<broadcast::Receiver<Progress>>,
@@ -207,13 +214,29 @@ impl Feed {
             if self.after.is_some_and(|after| position <= after) {
                 continue;
             }
+            self.live.take_if(|_| event.is_last());
             self.ready.push_back(json_event(event.kind(), &event).id(position.to_string()));
+        }
+        self.note_job();
+    }
+
+    /// Tells how far the job is after what was recorded, if that is news.
+    fn note_job(&mut self) {
+        let live = self.live.as_ref().and_then(|engine| engine.progress_of(self.job));
+        if let Some(progress) = live.map(wire::percent)
+            && self.told != Some(progress)
+        {
+            self.told = Some(progress);
+            let note = wire::JobProgress { progress };
+            self.ready.push_back(json_event("job_progress", &note));
         }
     }
 
     fn note(&mut self, note: Progress) {
         if note.job == self.job {
-            self.ready.push_back(json_event("progress", &wire::Progress::from(note)));
+            let note = wire::Progress::from(note);
+            self.told = Some(note.progress);
+            self.ready.push_back(json_event("progress", &note));
         }
     }
 
@@ -248,8 +271,6 @@ fn json_event(kind: &str, data: &impl serde::Serialize) -> SseEvent {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use callsheet_actors::Engine;
-
     use super::*;
     use crate::error::HttpError;
     use crate::limits::MAX_STREAMS_COUNT;

@@ -23,6 +23,7 @@ use crate::state::AppState;
 use crate::text::has_hidden;
 use crate::wire::{
     Accepted, CancelAnswer, CancelOutcome, CancelRequest, Job, JobPage, JobsQuery, SubmitRequest,
+    percent,
 };
 
 /// The header with which a client says that two submits are one.
@@ -136,7 +137,12 @@ pub(crate) async fn list(
     let status = query.status.map(|status| status.stored().to_owned());
     let page =
         state.engine.jobs(ListQuery { status, workflow: query.workflow, before, limit }).await?;
-    Ok(Json(JobPage::from(page).only(query.status)))
+    let live: Vec<_> = page.heads.iter().map(|head| state.engine.progress_of(head.id)).collect();
+    let mut page = JobPage::from(page);
+    for (job, live) in page.jobs.iter_mut().zip(live) {
+        job.progress = job.progress.or(live.map(percent));
+    }
+    Ok(Json(page.only(query.status)))
 }
 
 /// Cancels a job

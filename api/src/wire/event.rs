@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Failure, rfc3339};
+use super::{Failure, percent, rfc3339};
 
 /// One recorded fact about a job, told by its `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -294,10 +294,20 @@ pub struct Progress {
     pub item: u32,
     /// Number of the attempt.
     pub attempt: u32,
-    /// 0 to 100.
+    /// How far the attempt is, 0 to 100.
     pub percent: f64,
+    /// How far the job is, 0 to 100, its steps by their weights.
+    #[serde(default)]
+    pub progress: f64,
     /// What is being done.
     pub message: String,
+}
+
+/// How far a job has come after what was just recorded of it. Live only, like [`Progress`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobProgress {
+    /// 0 to 100, its steps by their weights.
+    pub progress: f64,
 }
 
 impl From<callsheet_actors::Progress> for Progress {
@@ -306,7 +316,8 @@ impl From<callsheet_actors::Progress> for Progress {
             step: note.step_id,
             item: note.item.0,
             attempt: note.attempt,
-            percent: note.percent,
+            percent: percent(note.percent),
+            progress: percent(note.overall),
             message: note.message,
         }
     }

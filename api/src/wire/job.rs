@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::rfc3339;
+use super::{percent, rfc3339};
 
 /// A job to submit: the name of a registered workflow or a definition of its own, and the input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -68,7 +68,7 @@ pub struct JobsQuery {
 }
 
 /// A page of jobs, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobPage {
     /// The jobs. A filter that matches little may give a short page that still has a `next`.
     pub jobs: Vec<JobHead>,
@@ -78,7 +78,7 @@ pub struct JobPage {
 }
 
 /// What lists show of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobHead {
     /// The job's id.
     pub id: String,
@@ -93,6 +93,11 @@ pub struct JobHead {
     /// When it wakes, if it sleeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wakes_at: Option<String>,
+    /// How far it has come, 0 to 100, its steps by their weights; 100 only once it has succeeded.
+    /// In a list absent for jobs that are not at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 42.5)]
+    pub progress: Option<f64>,
     /// The submitter's own marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -396,6 +401,7 @@ impl From<storage::JobHead> for JobHead {
             submitted_at: rfc3339(head.submitted_at),
             changed_at: rfc3339(head.changed_at),
             wakes_at,
+            progress: (head.status == storage::JobStatus::Succeeded).then_some(100.0),
             labels: head.labels,
         }
     }
@@ -442,7 +448,7 @@ impl From<JobView> for Job {
         Self {
             definition: view.head.workflow.digest.clone(),
             input: Value::clone(&state.input),
-            head: view.head.into(),
+            head: JobHead { progress: Some(percent(view.progress)), ..view.head.into() },
             output,
             failure,
             ended_at,

@@ -7,12 +7,13 @@
 mod actor;
 mod event;
 mod job;
+mod percent;
 mod problem;
 mod time;
 mod workflow;
 
 pub use actor::{Actor, ActorList};
-pub use event::{Event, Progress};
+pub use event::{Event, JobProgress, Progress};
 pub use job::{
     Accepted, CancelAnswer, CancelOutcome, CancelRequest, Failure, Items, Job, JobHead, JobPage,
     JobStatus, JobsQuery, ResolveAs, ResolveRequest, Resolved, Step, StepStatus, SubmitRequest,
@@ -21,4 +22,5 @@ pub use problem::{DefinitionProblem, Problem, Validation};
 pub use workflow::{Workflow, WorkflowList, WorkflowStep, WorkflowSummary};
 
 pub(crate) use event::Translator;
+pub(crate) use percent::percent;
 pub(crate) use time::rfc3339;

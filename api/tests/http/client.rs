@@ -91,7 +91,7 @@ async fn recorded(client: &Client, id: &str) -> Vec<(String, Event)> {
         .into_iter()
         .filter_map(|update| match update.unwrap() {
             Update::Event { id, event } => Some((id, event)),
-            Update::Progress(_) => None,
+            Update::Progress(_) | Update::JobProgress(_) => None,
         })
         .collect()
 }

@@ -56,9 +56,9 @@ async fn events_tell_the_whole_story_and_end() {
     let response = server.get(&format!("/v1/jobs/{id}/events")).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let events = read(response, |_| false).await;
+    let events = recorded(&read(response, |_| false).await);
     assert_eq!(
-        kinds(&recorded(&events)),
+        kinds(&events),
         [
             "job_submitted",
             "step_started",
@@ -109,6 +109,10 @@ async fn progress_comes_live_and_without_id() {
     let mut before = 0.0;
     for (id, _, data) in progress {
         assert_eq!(*id, None);
+        // One of three steps is done, and one is on its way.
+        let whole = data["progress"].as_f64().unwrap();
+        let share = (100.0 + data["percent"].as_f64().unwrap()) / 3.0;
+        assert!((whole - share).abs() <= 0.1, "{whole} for {share}");
         assert_eq!(data["step"], "held");
         assert_eq!(data["message"], "holding");
         // Notes of the other job would not rise one by one.
@@ -117,6 +121,32 @@ async fn progress_comes_live_and_without_id() {
         before = percent;
     }
     drop(other);
+}
+
+#[tokio::test]
+async fn the_progress_of_a_job_is_told_wherever_it_is_shown() {
+    let server = Server::start().await;
+    let id = server.submit("hold", json!({})).await;
+    server.until_running(&id, "held").await;
+    let response = server.get(&format!("/v1/jobs/{id}/events")).await;
+    let events = read(response, |event| event.1 == "job_progress").await;
+    let told = events.last().unwrap();
+    assert_eq!(told.0, None);
+    let told = told.2["progress"].as_f64().unwrap();
+    assert!((33.3..67.0).contains(&told), "{told}");
+
+    let page = server.get_json("/v1/jobs").await;
+    let listed = page["jobs"][0]["progress"].as_f64().unwrap();
+    let shown = server.get_json(&format!("/v1/jobs/{id}")).await["progress"].as_f64().unwrap();
+    assert!(told <= listed && listed <= shown && shown < 67.0, "{told} {listed} {shown}");
+
+    server.let_go();
+    assert_eq!(server.ended(&id).await["progress"], 100.0);
+    assert_eq!(server.get_json("/v1/jobs").await["jobs"][0]["progress"], 100.0);
+    let broken = server.submit("broken", json!({})).await;
+    assert_eq!(server.ended(&broken).await["progress"], 0.0);
+    let whole = server.get(&format!("/v1/jobs/{id}/events")).await;
+    assert_eq!(read(whole, |_| false).await.last().unwrap().1, "job_succeeded");
 }
 
 #[tokio::test]

@@ -95,6 +95,7 @@ async fn events_are_as_described() {
         [("flaky", json!({})), ("broken", json!({})), ("many", json!({ "list": ["a", "b"] }))]
     {
         let id = server.submit(workflow, input).await;
+        server.ended(&id).await;
         let response = server.get(&format!("/v1/jobs/{id}/events")).await;
         let text = response.text().await.unwrap();
         let events: Vec<&str> =

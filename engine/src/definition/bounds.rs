@@ -7,7 +7,7 @@ use super::place::Path;
 use super::{Retry, Step, Workflow, default_concurrency, timer};
 use crate::limits::{
     MAX_ATTEMPTS_COUNT, MAX_FALLBACKS_COUNT, MAX_NAME_BYTES, MAX_NESTING_DEPTH,
-    MAX_OPEN_ATTEMPTS_COUNT, MAX_STEPS_COUNT,
+    MAX_OPEN_ATTEMPTS_COUNT, MAX_STEPS_COUNT, MAX_WEIGHT_SHARE,
 };
 use crate::time::Millis;
 
@@ -94,6 +94,15 @@ pub(crate) fn nests_deeper_than(limit: usize, value: &Value) -> bool {
 /// The numbers of one step. What is out of bounds is said with the bounds.
 fn check_step(step: &Step, path: &Path<'_>, findings: &mut Findings) {
     check_id(&step.id, path.key("id"), findings);
+    if !(0.0..=MAX_WEIGHT_SHARE).contains(&step.weight) {
+        let message = format!("`weight` is {}", step.weight);
+        out_of_range(
+            path.key("weight"),
+            message,
+            format!("from 0 to {MAX_WEIGHT_SHARE}"),
+            findings,
+        );
+    }
     if step.is_timer() {
         return timer::check(step, path, findings);
     }
@@ -185,6 +194,11 @@ mod tests {
             ("retry: { jitter: -0.1 }", "`jitter` is -0.1 (from 0 to 1)"),
             ("retry: { initial: 2m }", "`max` is 1m, less than `initial` (at least 2m)"),
             ("timeout: 0s", "5:14 definition.out_of_range: `timeout` is 0"),
+            ("weight: 0", ""),
+            ("weight: 2.5", ""),
+            ("weight: -1", "5:13 definition.out_of_range: `weight` is -1 (from 0 to 1000000)"),
+            ("weight: 1000001", "`weight` is 1000001 (from 0 to 1000000)"),
+            ("weight: heavy", "`weight` is the string `heavy`, not a number"),
             ("concurrency: 3", "`concurrency` has no meaning without `for_each`"),
             ("concurrency: 3\n    for_each: [1]", ""),
             ("concurrency: 0\n    for_each: [1]", "`concurrency` is 0 (from 1 to 1024)"),
@@ -233,8 +247,9 @@ mod tests {
         let mut step = Step::new("", "k");
         step.retry = Retry { factor: f64::NAN, jitter: f64::INFINITY, ..Retry::default() };
         step.on_error = OnError::Continue;
+        step.weight = f64::NAN;
         let said = lines(&validate(&Workflow::new("n", vec![step]), &catalog()));
-        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
         let none = lines(&validate(&Workflow::new("n", vec![]), &catalog()));
         assert_eq!(
             none,

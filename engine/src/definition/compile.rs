@@ -193,6 +193,7 @@ pub(super) fn compile_step(
         timeout: step.timeout,
         on_error: step.on_error,
         cache: step.cache.unwrap_or(true),
+        weight: step.weight,
     }
 }
 

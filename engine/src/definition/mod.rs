@@ -113,6 +113,10 @@ pub struct Step {
     /// running the body. It may, where the kind keeps its results, unless this is `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<bool>,
+    /// The step's share of the job's progress, beside those of the others: 0 for one that takes no
+    /// time worth showing.
+    #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
+    pub weight: f64,
 }
 
 impl Workflow {
@@ -144,6 +148,7 @@ impl Step {
             on_error: OnError::default(),
             in_doubt: None,
             cache: None,
+            weight: default_weight(),
         }
     }
 
@@ -251,4 +256,14 @@ fn default_concurrency() -> u32 {
 
 fn default_timeout() -> Millis {
     DEFAULT_TIMEOUT_MS
+}
+
+fn default_weight() -> f64 {
+    1.0
+}
+
+/// Left out where it is not used: a definition keeps its digest.
+#[allow(clippy::float_cmp, reason = "the default is this very number")]
+fn is_default_weight(weight: &f64) -> bool {
+    *weight == default_weight()
 }

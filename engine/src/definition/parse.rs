@@ -7,7 +7,7 @@ use super::node::{Kind, Node};
 use super::place::Path;
 use super::reader::{Fields, shown};
 use super::{Condition, Fallback, InDoubt, OnError, Problems, Retry, Step, Workflow, timer, yaml};
-use super::{default_concurrency, default_timeout};
+use super::{default_concurrency, default_timeout, default_weight};
 use crate::limits::MAX_STEPS_COUNT;
 
 /// Reads a definition written as YAML or JSON.
@@ -87,7 +87,7 @@ fn steps(fields: &mut Fields<'_, '_>, path: &Path<'_>) -> Vec<Step> {
 
 /// Reads one step.
 fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
-    const KNOWN: [&str; 15] = [
+    const KNOWN: [&str; 16] = [
         "id",
         "uses",
         "sleep",
@@ -103,6 +103,7 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
         "on_error",
         "in_doubt",
         "cache",
+        "weight",
     ];
     let mut step = Step::new("", "");
     let Some(mut fields) = Fields::open(node, path, &KNOWN, findings) else { return step };
@@ -131,6 +132,7 @@ fn step(node: &Node, path: &Path<'_>, findings: &mut Findings) -> Step {
     step.on_error = fields.one_of("on_error", &words).unwrap_or_default();
     step.in_doubt = in_doubt(&mut fields);
     step.cache = fields.truth("cache");
+    step.weight = fields.number("weight").unwrap_or_else(default_weight);
     step
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::ids::{JobId, StepIndex};
 use crate::plan::Plan;
+use crate::progress::Tally;
 use crate::state::{JobState, Phase, StepState};
 use attempts::Start;
 
@@ -89,6 +90,7 @@ impl JobState {
             held: BTreeSet::new(),
             open: BTreeMap::new(),
             unsettled: steps.len(),
+            tally: Tally::new(&plan),
             next_token: 1,
             draining: false,
             steps,

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 impl JobState {
     pub(super) fn skip(&mut self, step: StepIndex, at: Timestamp) -> Folded {
         self.take_ready("StepSkipped", step)?;
+        self.tally.leave(self.plan.step(step).weight);
         self.settle(step, StepStatus::Skipped, at);
         Ok(())
     }
@@ -26,6 +27,7 @@ impl JobState {
             return illegal(EVENT, "the step has no `for_each`");
         }
         if items.is_empty() {
+            self.tally.settle(self.plan.step(step).weight);
             self.settle(step, StepStatus::Succeeded(Arc::new(Value::Array(vec![]))), at);
             return Ok(());
         }
@@ -41,6 +43,7 @@ impl JobState {
         at: Timestamp,
     ) -> Folded {
         self.take_ready("StepFailed", step)?;
+        self.tally.settle(self.plan.step(step).weight);
         self.settle(step, StepStatus::Failed(failure.clone()), at);
         if self.plan.step(step).on_error == OnError::Fail {
             self.begin_stopping(failure);
@@ -74,6 +77,9 @@ impl JobState {
 
     /// Counts one more settled item; settles the step when it was the last.
     pub(super) fn settle_item(&mut self, step: StepIndex, at: Timestamp) {
+        if self.phase == Phase::Running {
+            self.tally.settle(self.share(step));
+        }
         let StepStatus::Active(active) = &mut self.steps[step.at()].status else {
             unreachable!("an item of a step at work has just settled");
         };

@@ -71,7 +71,33 @@ pub(crate) fn check_consistency(state: &JobState) {
     if !state.has_ended() {
         assert_eq!(state.unsettled, unsettled, "unsettled");
     }
+    check_tally(state);
     assert!(state.open.keys().all(|token| token.0 < state.next_token), "fences");
+}
+
+/// A job that is being stopped counts no more.
+#[expect(clippy::cast_precision_loss, reason = "a test's lists are short")]
+fn check_tally(state: &JobState) {
+    if state.phase != Phase::Running {
+        return;
+    }
+    let (mut total, mut done) = (0.0, 0.0);
+    for (n, step) in (0u32..).zip(&state.steps) {
+        let weight = state.plan.step(StepIndex(n)).weight;
+        match &step.status {
+            StepStatus::Skipped => continue,
+            StepStatus::Succeeded(_) | StepStatus::Failed(_) => done += weight,
+            StepStatus::Active(active) => {
+                let (settled, items) = active.progress();
+                done += weight * settled as f64 / items as f64;
+            }
+            StepStatus::Pending | StepStatus::Cancelled => {}
+        }
+        total += weight;
+    }
+    let (counted, settled) = state.tally.sums();
+    assert!((counted - total).abs() < 1e-6, "{counted} of {total}");
+    assert!((settled - done).abs() < 1e-6, "{settled} of {done}");
 }
 
 fn check_needs(state: &JobState, step: StepIndex) {

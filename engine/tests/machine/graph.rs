@@ -34,6 +34,7 @@ pub(crate) struct Node {
     pub(crate) on_error: OnError,
     /// What its own kind and every second fallback say about doubts; the others may be repeated.
     pub(crate) in_doubt: Option<InDoubt>,
+    pub(crate) weight: f64,
 }
 
 /// A step's `if`.
@@ -116,6 +117,7 @@ impl Node {
             fallback: (1..=self.fallbacks as u32).map(fallback).collect(),
             on_error: self.on_error,
             in_doubt: self.policy(0),
+            weight: self.weight,
         }
     }
 }
@@ -216,9 +218,10 @@ fn nodes() -> impl Strategy<Value = Node> {
     let shape = (vec(0..12usize, 0..3), condition, nap, fan, 1..=3u32);
     let policies = [InDoubt::Retry, InDoubt::Probe, InDoubt::Fail, InDoubt::Hold];
     let in_doubt = proptest::option::weighted(0.4, proptest::sample::select(policies.to_vec()));
-    let rest = (sometimes(), rarely, retries(), 0..=2usize, on_error, in_doubt);
+    let weight = prop_oneof![3 => Just(1.0), 1 => Just(0.0), 3 => 0.0..50.0f64];
+    let rest = (sometimes(), rarely, retries(), 0..=2usize, on_error, in_doubt, weight);
     (shape, rest).prop_map(|((needs, condition, nap, fan, concurrency), rest)| {
-        let (reads, picks, retry, fallbacks, on_error, in_doubt) = rest;
+        let (reads, picks, retry, fallbacks, on_error, in_doubt, weight) = rest;
         Node {
             needs,
             condition,
@@ -231,6 +234,7 @@ fn nodes() -> impl Strategy<Value = Node> {
             fallbacks,
             on_error,
             in_doubt,
+            weight,
         }
     })
 }

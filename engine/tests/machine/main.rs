@@ -8,6 +8,7 @@ mod doubts;
 mod graph;
 mod interleavings;
 mod journals;
+mod meter;
 mod oracle;
 mod play;
 mod scale;

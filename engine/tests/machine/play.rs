@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::graph::Graph;
+use crate::meter::Meter;
 use crate::oracle::Oracle;
 
 /// One thing that happens. `pick` chooses among the open attempts.
@@ -133,6 +134,7 @@ pub(crate) struct Game {
     pub(crate) now: Timestamp,
     draining: bool,
     oracle: Oracle,
+    meter: Meter,
 }
 
 /// More inputs than any job of such a graph can need once every attempt answers: 12 steps of at
@@ -154,7 +156,8 @@ impl Game {
         let (state, event) = submit(submission, now).unwrap();
         let oracle = Oracle::new(graph.clone());
         let journal = vec![event];
-        let mut game = Self { plan, state, journal, now, draining: false, oracle };
+        let meter = Meter::new(&state);
+        let mut game = Self { plan, state, journal, now, draining: false, oracle, meter };
         game.decide(Input::Resume);
         game
     }
@@ -264,12 +267,14 @@ impl Game {
         self.journal.extend(decision.events.iter().cloned());
         self.oracle.observe(&input, &decision, self.now, self.draining);
         assert_eq!(self.refold(), self.state, "the journal gives the new state");
+        self.meter.observe(&self.state);
         decision
     }
 
     fn crash(&mut self) {
         self.draining = false;
         self.state = self.refold();
+        self.meter = Meter::new(&self.state);
         self.decide(Input::Resume);
     }
 

@@ -30,6 +30,7 @@ fn step(n: usize) -> Step {
         on_error: OnError::Fail,
         in_doubt: None,
         cache: None,
+        weight: 1.0,
     }
 }
 

@@ -17,6 +17,8 @@ const TEMPLATE: &str = "  {prefix} {spinner} [{bar:24}] {msg}";
 pub(crate) struct Bars {
     all: MultiProgress,
     steps: HashMap<String, ProgressBar>,
+    /// The job as a whole: the last of them.
+    job: Option<ProgressBar>,
     style: ProgressStyle,
 }
 
@@ -27,7 +29,7 @@ impl Bars {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ")
             .tick_chars("-\\|/ ");
-        Self { all: MultiProgress::new(), steps: HashMap::new(), style }
+        Self { all: MultiProgress::new(), steps: HashMap::new(), job: None, style }
     }
 
     /// Shows a note.
@@ -46,14 +48,15 @@ impl Bars {
             }
             Note::Moved { step, percent, message } => {
                 let words = format!("{percent:>3.0} %  {message}");
-                // Clamped to 0..=100 by the engine, so the cast cannot cut anything off.
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                let position = *percent as u64;
                 self.with(step, |bar| {
-                    bar.set_position(position);
+                    bar.set_position(position(*percent));
                     bar.set_message(words);
                 });
             }
+            Note::Overall { percent } => self.job.iter().for_each(|bar| {
+                bar.set_position(position(*percent));
+                bar.set_message(format!("{percent:>3.0} %"));
+            }),
             Note::Item { step, done, total } => {
                 let position = (100 * done / total.max(&1)) as u64;
                 self.with(step, |bar| {
@@ -92,7 +95,7 @@ impl Bars {
 
     /// Leaves all bars as they are, and the cursor below them.
     pub(super) fn finish(&mut self) {
-        for bar in self.steps.values().filter(|bar| !bar.is_finished()) {
+        for bar in self.steps.values().chain(&self.job).filter(|bar| !bar.is_finished()) {
             bar.abandon();
         }
     }
@@ -110,6 +113,11 @@ impl Bars {
             }
             self.steps.insert(step.clone(), bar);
         }
+        // One step is all of the job: its bar says it.
+        self.job = (steps.len() > 1).then(|| {
+            let bar = self.all.add(ProgressBar::new(100).with_style(self.style.clone()));
+            bar.with_prefix(format!("{:<width$}", "job"))
+        });
     }
 
     fn with(&self, step: &str, change: impl FnOnce(&ProgressBar)) {
@@ -126,6 +134,13 @@ impl Bars {
             bar.abandon_with_message(words.to_owned());
         });
     }
+}
+
+/// A percentage as the position of a bar: the engine keeps it within 0 to 100, so the cast cannot
+/// cut anything off.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+fn position(percent: f64) -> u64 {
+    percent as u64
 }
 
 #[cfg(test)]
@@ -151,6 +166,8 @@ mod tests {
         assert!(bars.steps["a"].is_finished() && !bars.steps["b"].is_finished());
         bars.show(&Note::Moved { step: "b".into(), percent: 40.0, message: String::new() });
         assert_eq!(bars.steps["b"].position(), 40);
+        bars.show(&Note::Overall { percent: 70.9 });
+        assert_eq!(bars.job.as_ref().map(ProgressBar::position), Some(70));
         bars.finish();
         assert!(bars.steps["b"].is_finished());
     }

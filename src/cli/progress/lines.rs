@@ -24,6 +24,8 @@ impl Lines {
         let (step, words) = match note {
             Note::Job { .. } => return vec![self.begin(note)],
             Note::Ended { status } => return vec![format!("job {status}")],
+            // Every step says so much of itself that the sum is not worth lines of its own.
+            Note::Overall { .. } => return Vec::new(),
             Note::Moved { step, percent, message } => {
                 if !self.is_news(step, *percent) {
                     return Vec::new();

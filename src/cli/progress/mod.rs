@@ -75,6 +75,11 @@ pub(crate) enum Note {
         /// What is being done.
         message: String,
     },
+    /// The job as a whole has come so far. Live, not recorded.
+    Overall {
+        /// 0 to 100: its steps by their weights.
+        percent: f64,
+    },
     /// An item of a `for_each` has settled, and others have not.
     Item {
         /// The step.
@@ -217,6 +222,7 @@ mod tests {
             Note::InDoubt { step: "a".into(), attempt: 1 },
             Note::Held { step: "a".into(), item: Some(2) },
             Note::Moved { step: "a".into(), percent: 12.5, message: "frame 3".into() },
+            Note::Overall { percent: 40.0 },
             Note::Retrying {
                 step: "a".into(),
                 attempt: 1,

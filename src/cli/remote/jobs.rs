@@ -103,10 +103,13 @@ pub(crate) async fn jobs(args: JobsArgs) -> Result<Exit> {
 }
 
 fn show(page: &JobPage) {
-    if page.jobs.is_empty() {
-        eprintln!("no jobs");
-    } else {
+    if !page.jobs.is_empty() {
         print::out(text::heads(&page.jobs));
+    } else if page.next.is_some() {
+        // A filter that matches little may leave a page empty that others follow.
+        eprintln!("no such jobs on this page");
+    } else {
+        eprintln!("no jobs");
     }
     if let Some(next) = &page.next {
         eprintln!("there are more: --cursor {next}");

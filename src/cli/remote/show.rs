@@ -124,7 +124,7 @@ async fn events(args: &ShowArgs, client: &Client) -> Result<Exit> {
                 percent: figure.percent,
                 message: figure.message,
             }),
-            Some(Update::Progress(_)) => {}
+            Some(Update::Progress(_) | Update::JobProgress(_)) => {}
             None => break,
         }
     }

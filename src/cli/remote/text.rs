@@ -15,7 +15,7 @@ pub(super) fn heads(jobs: &[JobHead]) -> String {
         vec![
             job.id.clone(),
             job.workflow.clone(),
-            job.status.as_str().to_owned(),
+            standing(job),
             local(&job.submitted_at),
             local(&job.changed_at),
             labels.join(" "),
@@ -25,12 +25,22 @@ pub(super) fn heads(jobs: &[JobHead]) -> String {
     print::table(&["job", "workflow", "status", "submitted", "changed", "labels"], &[], &rows)
 }
 
+/// The status, and how far a job that runs has come.
+fn standing(job: &JobHead) -> String {
+    match job.progress {
+        Some(percent) if !job.status.has_ended() => {
+            format!("{} {percent:.0} %", job.status.as_str())
+        }
+        _ => job.status.as_str().to_owned(),
+    }
+}
+
 /// One job: what it is, how it stands, its steps, its output.
 pub(super) fn job(job: &Job) -> String {
     let mut lines = vec![
         format!("job        {}", job.head.id),
         format!("workflow   {}", job.head.workflow),
-        format!("status     {}", job.head.status.as_str()),
+        format!("status     {}", standing(&job.head)),
         format!("submitted  {}", local(&job.head.submitted_at)),
     ];
     if let Some(at) = &job.head.wakes_at {

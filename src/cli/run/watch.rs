@@ -33,7 +33,7 @@ pub(crate) async fn to_end(
     let mut figures = engine.progress();
     let view = job.view().await?;
     let story = Story::new(&view.state.plan);
-    let mut told = Told { story, events: Vec::new(), records: 0, view };
+    let mut told = Told { story, events: Vec::new(), records: 0, overall: 0.0, view };
     told.begin(job.records(0).await?, resumed, display);
     let mut events = std::pin::pin!(job.events(told.records));
     let mut stopping: Option<Stopping> = None;
@@ -43,7 +43,10 @@ pub(crate) async fn to_end(
             signal = signals.next() => stopping = Some(stop(engine, stopping, signal, display)),
             error = engine.failed() => return Err(store_failed(error)),
             record = events.next() => match record {
-                Some(Ok(record)) => told.take(record, display),
+                Some(Ok(record)) => {
+                    told.take(record, display);
+                    engine.progress_of(job.id()).iter().for_each(|it| told.overall(*it, display));
+                }
                 Some(Err(error)) if stopping.is_none() => return Err(error.into()),
                 // The store has closed under the stream, which ends with that.
                 Some(Err(_)) => {
@@ -55,6 +58,7 @@ pub(crate) async fn to_end(
             figure = figures.recv() => match figure {
                 Ok(figure) if figure.job == job.id() => {
                     told.story.moved(&figure).iter().for_each(|note| display.show(note));
+                    told.overall(figure.overall, display);
                 }
                 // Figures of other jobs, and figures that were missed: the next will do.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -70,6 +74,7 @@ pub(crate) struct Told {
     story: Story,
     events: Vec<Event>,
     records: u64,
+    overall: f64,
     view: JobView,
 }
 
@@ -95,8 +100,19 @@ impl Told {
     fn take(&mut self, record: Record, display: &mut Display) {
         self.records = record.sequence + 1;
         for event in record.events {
+            if matches!(event, Event::JobSucceeded { .. }) {
+                self.overall(100.0, display);
+            }
             self.story.tell(&event).iter().for_each(|note| display.show(note));
             self.events.push(event);
+        }
+    }
+
+    /// Tells how far the job is, if that is news.
+    fn overall(&mut self, percent: f64, display: &mut Display) {
+        if percent > self.overall {
+            self.overall = percent;
+            display.show(&Note::Overall { percent });
         }
     }
 
