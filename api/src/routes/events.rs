@@ -40,7 +40,8 @@ const NO_BUFFERING: (HeaderName, HeaderValue) =
 /// Server-sent events, from the first on or from where `Last-Event-ID` says; live ones follow as
 /// they are recorded. `event:` is the type, `data:` an `Event` as JSON. Notes of type `progress`
 /// (a `Progress`) and `job_progress` (a `JobProgress`) have no id and are live only; `problem` (a
-/// `Problem`) says why a stream breaks off. The stream ends when the job has ended; a client that asks on gets 204.
+/// `Problem`) says why a stream breaks off. The stream ends when the job has ended; a client that
+/// asks on gets 204.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",
