@@ -1,8 +1,8 @@
 //! Callsheet's repertoire: step kinds for media and speech, and the shipped workflows.
 //!
 //! [`register`] gives an engine all of it; [`MediaOptions`] says what the steps may do. Its heart
-//! are its workflows: [`CAPTION`] gives a video captions, burned in and as files, and
-//! [`BACKGROUND_MUSIC`] lays music under one. Every file that a step makes is an artifact; no step
+//! are its workflows: [`CAPTION`] gives a video captions, burned in and as files,
+//! [`BACKGROUND_MUSIC`] lays music under one, and [`MERGE`] makes one of scenes and voice-overs. Every file that a step makes is an artifact; no step
 //! takes a path of another one.
 
 pub mod limits;
@@ -16,6 +16,7 @@ mod media;
 mod options;
 mod quantity;
 mod register;
+mod scenes;
 mod slots;
 mod speech;
 mod tls;
@@ -30,7 +31,12 @@ pub use media::{
 };
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
 pub use quantity::{ByteSize, Span};
-pub use register::{BACKGROUND_MUSIC, CAPTION, register, step_kinds};
+pub use register::{BACKGROUND_MUSIC, CAPTION, MERGE, register, step_kinds};
+pub use scenes::{
+    EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting, LastingAs, Lengths, MeasureScene,
+    MixSound, Pair, PairScenes, Paired, Parts, Pictured, PlanScenes, Planned, Scene, Shot, Sounded,
+    Unpaired, Unplanned, Voiced,
+};
 pub use speech::{
     Choice, OfflineSpeech, Provider, Speech, Transcribe, TranscribeOffline, Transcript,
 };

@@ -134,9 +134,38 @@ pub const MAX_FADE_S: f64 = 60.0;
 /// How far the end of a written sound may be from the end of the pictures: one AAC frame at 48 kHz.
 pub const MAX_DRIFT_S: f64 = 0.021;
 
+/// Scenes of one film. Beyond it: `merge.input`; each costs a process and two files.
+pub const MAX_SCENES_COUNT: usize = 1_000;
+
+/// The shortest scene that can be asked for.
+pub const MIN_SCENE_S: f64 = 0.1;
+
+/// The longest scene that can be asked for; one that lasts as long as its voice may be longer.
+pub const MAX_SCENE_S: f64 = 3_600.0;
+
+/// The smallest side of a joined film in pixels. Beyond it: `merge.input`.
+pub const MIN_FILM_SIDE_PIXELS: u32 = 480;
+
+/// The largest side of a joined film: 4K. Beyond it: `merge.input`.
+pub const MAX_FILM_SIDE_PIXELS: u32 = 3_840;
+
+/// Fewest pictures a second of a joined film. Beyond it: `merge.input`.
+pub const MIN_FPS: f64 = 1.0;
+
+/// Most pictures a second of a joined film. Beyond it: `merge.input`.
+pub const MAX_FPS: f64 = 120.0;
+
+/// Samples a second of every sound that is mixed.
+pub const SAMPLES_PER_SECOND: u64 = 48_000;
+
+/// What the sound of a scene is divided by until the film is put together, so that two sounds at
+/// the highest volume are not clipped. 24 bits leave 19 for what is heard.
+pub const SCENE_HEADROOM_RATIO: f64 = 32.0;
+
 /// Sign of life of a step that waits for its turn.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
 const _: () = assert!(MAX_REDIRECTS_COUNT > 0);
 const _: () = assert!(MIN_LENGTH_SHARE <= 1.0);
+const _: () = assert!(SCENE_HEADROOM_RATIO > 2.0 * MAX_VOLUME_RATIO);
 const _: () = assert!(MIN_CUE_MS < MAX_CUE_MS);

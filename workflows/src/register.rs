@@ -6,6 +6,7 @@ use crate::fetch::Fetch;
 use crate::ffmpeg::{Burn, MixMusic};
 use crate::media::{ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
+use crate::scenes::{EncodePicture, JoinScenes, MeasureScene, MixSound, PairScenes, PlanScenes};
 use crate::slots::Slots;
 use crate::speech::{Transcribe, TranscribeOffline};
 use crate::subtitles::Compose;
@@ -16,9 +17,12 @@ pub const CAPTION: &str = include_str!("../definitions/caption.yaml");
 /// The workflow `background-music`: lay music under a video.
 pub const BACKGROUND_MUSIC: &str = include_str!("../definitions/background-music.yaml");
 
+/// The workflow `merge`: make a film of scenes and their voice-overs.
+pub const MERGE: &str = include_str!("../definitions/merge.yaml");
+
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
-    step_kinds(builder, options).workflow(CAPTION).workflow(BACKGROUND_MUSIC)
+    step_kinds(builder, options).workflow(CAPTION).workflow(BACKGROUND_MUSIC).workflow(MERGE)
 }
 
 /// Registers the step kinds alone, for workflows of one's own.
@@ -33,6 +37,12 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(Compose)
         .step(Burn::new(slots.clone()))
         .step(MixMusic::new(slots.clone()))
+        .step(PairScenes)
+        .step(MeasureScene::new(slots.clone()))
+        .step(PlanScenes)
+        .step(EncodePicture::new(slots.clone()))
+        .step(MixSound::new(slots.clone()))
+        .step(JoinScenes::new(slots.clone()))
         .step(Verify::new(slots))
 }
 
@@ -48,7 +58,7 @@ mod tests {
         let options = MediaOptions { openai: None, ..MediaOptions::default() };
         let engine = register(Engine::builder().in_memory(), &options).open().await.unwrap();
         let kinds: Vec<_> = engine.catalog().iter().collect();
-        assert_eq!(kinds.len(), 9);
+        assert_eq!(kinds.len(), 15);
         for kind in kinds {
             assert!(kind.description.ends_with('.'), "{}", kind.name);
             let fields = kind.input_schema["properties"].as_object().unwrap();
@@ -60,5 +70,6 @@ mod tests {
         }
         assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 7);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
+        assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 9);
     }
 }

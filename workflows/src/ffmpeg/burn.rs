@@ -60,7 +60,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ultrafast => "ultrafast",
             Self::Superfast => "superfast",
@@ -98,7 +98,10 @@ pub enum Sound {
 
 /// The name under which the captions lie in the working directory: the only thing about them that
 /// a filter graph ever holds.
-const CAPTIONS: &str = "captions.ass";
+pub(crate) const CAPTIONS: &str = "captions.ass";
+
+/// The filter that draws them, inside that directory.
+pub(crate) const BURN: &str = "ass=captions.ass";
 
 impl Burn {
     pub(crate) fn new(slots: Slots) -> Self {
@@ -163,7 +166,7 @@ fn filters(video: &Stream) -> String {
     } else {
         ""
     };
-    format!("{even}ass={CAPTIONS}")
+    format!("{even}{BURN}")
 }
 
 fn sound(facts: &Facts) -> Sound {
@@ -184,7 +187,7 @@ fn sound(facts: &Facts) -> Sound {
 
 /// Copies the captions when they are ASS and nothing but styles and lines: scripts may also carry
 /// fonts and pictures, which no caption needs.
-fn copy_captions(from: &Path, to: &Path) -> StepResult<()> {
+pub(crate) fn copy_captions(from: &Path, to: &Path) -> StepResult<()> {
     let refused = |message: String| {
         StepError::fatal("subtitles.not_ass", message)
             .with_hint("use the `ass` file that `subtitles.compose` writes")

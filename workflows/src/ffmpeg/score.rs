@@ -1,14 +1,14 @@
-//! The filter graph that lays music under a sound. Nothing in it comes from a user but numbers.
+//! The filter graph that lays music under a sound, where there is any. Nothing in it comes from a user but numbers.
 
 use super::loudness::Level;
 
 /// What every sound is made before two of them meet. Filters that take several inputs agree on a
 /// layout at run time only, and fail there when nothing says which.
-const FORMAT: &str = "aresample=48000,aformat=sample_fmts=fltp:sample_rates=48000:\
+pub(crate) const FORMAT: &str = "aresample=48000,aformat=sample_fmts=fltp:sample_rates=48000:\
     channel_layouts=stereo";
 
 /// Sound that starts later than the pictures is preceded by silence, as it is in the film.
-const FROM_THE_START: &str = "aresample=48000:async=1:first_pts=0";
+pub(crate) const FROM_THE_START: &str = "aresample=48000:async=1:first_pts=0";
 
 /// The music gives way when the other sound is above -30 dB, to a sixth of what is above, within
 /// a syllable, and comes back in the pause behind a sentence, not in the one behind a word.
@@ -16,16 +16,16 @@ const DUCK: &str = "sidechaincompress=threshold=0.03:ratio=6:attack=50:release=5
 
 /// What is laid under what, and how.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Score {
+pub(crate) struct Score {
     /// Stream of the first input that is heard above the music, if there is one.
-    pub(super) speech: Option<u32>,
-    /// Stream of the second input.
-    pub(super) music: u32,
-    pub(super) speech_volume: f64,
-    pub(super) music_volume: f64,
-    pub(super) duck: bool,
-    pub(super) fade_out_s: f64,
-    pub(super) length_s: f64,
+    pub(crate) speech: Option<u32>,
+    /// Stream of the second input that lies under it, if there is one. One of the two is there.
+    pub(crate) music: Option<u32>,
+    pub(crate) speech_volume: f64,
+    pub(crate) music_volume: f64,
+    pub(crate) duck: bool,
+    pub(crate) fade_out_s: f64,
+    pub(crate) length_s: f64,
 }
 
 impl Score {
@@ -35,22 +35,28 @@ impl Score {
         let level = level.filters();
         // `normalize` would take the half of each sound, 6 dB, whatever the volumes say.
         let mix = "amix=inputs=2:duration=first:normalize=0";
-        let sounds = match self.speech {
-            None => format!("{},", self.music_alone()),
-            Some(stream) if self.duck => format!(
+        let sounds = match (self.speech, self.music) {
+            (None, None) => format!("{},", self.silence()),
+            (Some(speech), None) => format!("{},", self.speech_of(speech)),
+            (None, Some(music)) => format!("{},", self.music_alone(music)),
+            (Some(speech), Some(music)) if self.duck => format!(
                 "{},asplit=2[speech][key];{}[loud];[loud][key]{DUCK},{}[music];\
                  [speech][music]{mix},",
-                self.speech_of(stream),
-                self.music_unfaded(),
+                self.speech_of(speech),
+                self.music_unfaded(music),
                 self.fade(),
             ),
-            Some(stream) => format!(
+            (Some(speech), Some(music)) => format!(
                 "{}[speech];{}[music];[speech][music]{mix},",
-                self.speech_of(stream),
-                self.music_alone(),
+                self.speech_of(speech),
+                self.music_alone(music),
             ),
         };
         format!("{sounds}{level},{FORMAT}{tail}[out]")
+    }
+
+    fn silence(&self) -> String {
+        format!("anullsrc=r=48000:cl=stereo,atrim=end={:.6}", self.length_s)
     }
 
     fn speech_of(&self, stream: u32) -> String {
@@ -59,14 +65,14 @@ impl Score {
         format!("[0:{stream}]{FROM_THE_START},{FORMAT},volume={volume:.4},apad,atrim=end={end:.6}")
     }
 
-    fn music_unfaded(&self) -> String {
-        let (stream, volume, end) = (self.music, self.music_volume, self.length_s);
+    fn music_unfaded(&self, stream: u32) -> String {
+        let (volume, end) = (self.music_volume, self.length_s);
         // Times begin anew: at the seam of a loop they may jump, and `atrim` counts by them.
         format!("[1:{stream}]{FORMAT},asetpts=N/SR/TB,volume={volume:.4},atrim=end={end:.6}")
     }
 
-    fn music_alone(&self) -> String {
-        format!("{},{}", self.music_unfaded(), self.fade())
+    fn music_alone(&self, stream: u32) -> String {
+        format!("{},{}", self.music_unfaded(stream), self.fade())
     }
 
     fn fade(&self) -> String {
@@ -84,7 +90,7 @@ mod tests {
 
     const SCORE: Score = Score {
         speech: Some(1),
-        music: 0,
+        music: Some(0),
         speech_volume: 1.0,
         music_volume: 0.3,
         duck: false,

@@ -44,6 +44,10 @@ pub struct Stream {
     pub height: Option<u32>,
     /// Pictures a second.
     pub fps: Option<f64>,
+    /// How colours are coded in it, such as `bt709`, where the file says it.
+    pub color_space: Option<String>,
+    /// How brightness is coded in it: `smpte2084` and `arib-std-b67` are of high dynamic range.
+    pub color_transfer: Option<String>,
     /// Samples of sound a second.
     pub sample_rate: Option<u32>,
     /// Channels of sound.
@@ -191,6 +195,8 @@ struct RawStream {
     height: Option<u32>,
     avg_frame_rate: Option<String>,
     r_frame_rate: Option<String>,
+    color_space: Option<String>,
+    color_transfer: Option<String>,
     sample_rate: Option<String>,
     channels: Option<u32>,
     start_time: Option<String>,
@@ -236,6 +242,8 @@ impl RawStream {
             width: turned(self.width, self.height).filter(|side| *side > 0),
             height: turned(self.height, self.width).filter(|side| *side > 0),
             fps: rates.iter().find_map(|rate| ratio(rate.as_deref()?)),
+            color_space: self.color_space.clone(),
+            color_transfer: self.color_transfer.clone(),
             sample_rate: self.sample_rate.as_ref().and_then(|rate| rate.parse().ok()),
             channels: self.channels,
             duration_s: seconds(self.duration.as_deref()),

@@ -3,6 +3,7 @@
 mod audio;
 mod container;
 mod facts;
+mod length;
 mod open;
 mod probe;
 mod verify;
@@ -10,6 +11,7 @@ mod verify;
 pub use audio::{ExtractAudio, Extracted, Media};
 pub(crate) use container::{Container, FORMAT_WHITELIST};
 pub use facts::{Facts, Stream, StreamKind};
+pub(crate) use length::copied_length;
 pub(crate) use open::{OpenMedia, input_args, with_install_hint};
 pub use probe::Probe;
 pub use verify::{Verified, Verify, Written};

@@ -7,6 +7,7 @@ mod cancelling;
 mod caption;
 mod fetching;
 mod hostile;
+mod merge;
 mod music;
 mod openai;
 mod samples;

@@ -1,0 +1,169 @@
+//! The step kind `scenes.sound`: a scene's own sound and its voice-over, to the sample.
+
+use callsheet_actors::{Step, StepContext, StepError, StepResult};
+use callsheet_engine::definition::Effect;
+use callsheet_storage::Artifact;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ffmpeg::{FORMAT, FROM_THE_START, Run, check_levels};
+use crate::limits::{MAX_DURATION_S, SAMPLES_PER_SECOND, SCENE_HEADROOM_RATIO};
+use crate::media::{OpenMedia, StreamKind, input_args};
+use crate::slots::Slots;
+
+/// Mixes a scene's own sound and its voice-over into a part of the film's sound.
+#[derive(Clone)]
+pub struct MixSound {
+    slots: Slots,
+}
+
+/// The input of `scenes.sound`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Voiced {
+    /// The scene, whose own sound is heard where it has one.
+    pub scene: Artifact,
+    /// The voice-over.
+    pub voice: Artifact,
+    /// How many samples are written, at 48 kHz: longer sound is cut, shorter sound is followed by
+    /// silence.
+    #[schemars(range(min = 1))]
+    pub samples: u64,
+    /// Factor on the scene's own sound; 0 leaves it out.
+    #[serde(default = "default_video_volume")]
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub video_volume: f64,
+    /// Factor on the voice-over.
+    #[serde(default = "default_voiceover_volume")]
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub voiceover_volume: f64,
+}
+
+fn default_video_volume() -> f64 {
+    0.2
+}
+
+fn default_voiceover_volume() -> f64 {
+    2.0
+}
+
+/// The output of `scenes.sound`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sounded {
+    /// The sound: FLAC, 24 bits, 48 kHz, stereo, 30 dB below what it will be, so that nothing is
+    /// clipped before the whole film is put together.
+    pub sound: Artifact,
+    /// How many samples there are.
+    pub samples: u64,
+}
+
+impl MixSound {
+    pub(crate) fn new(slots: Slots) -> Self {
+        Self { slots }
+    }
+}
+
+impl Step for MixSound {
+    type Input = Voiced;
+    type Output = Sounded;
+
+    fn kind(&self) -> String {
+        "scenes.sound".to_owned()
+    }
+
+    fn description(&self) -> String {
+        "Mixes a scene's own sound and its voice-over, as long as the scene to the sample."
+            .to_owned()
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Pure
+    }
+
+    async fn run(&self, input: Voiced, context: StepContext) -> StepResult<Sounded> {
+        let volumes =
+            [("video_volume", input.video_volume), ("voiceover_volume", input.voiceover_volume)];
+        check_levels(&volumes, 0.0, None)?;
+        let most = MAX_DURATION_S as u64 * SAMPLES_PER_SECOND;
+        if !(1..=most).contains(&input.samples) {
+            let message = format!("`samples` is {}, expected 1 to {most}", input.samples);
+            return Err(StepError::fatal("merge.input", message));
+        }
+        let scene = OpenMedia::open(&input.scene, &context).await?;
+        let voice = OpenMedia::open(&input.voice, &context).await?;
+        let heard = scene.facts.first(StreamKind::Audio).filter(|_| input.video_volume > 0.0);
+        let graph = Graph {
+            scene: heard.map(|stream| (stream.index, input.video_volume)),
+            voice: (voice.facts.audio()?.index, input.voiceover_volume),
+            samples: input.samples,
+        };
+        let to = std::path::absolute(context.work_dir()?)?.join("sound.flac");
+        Run::new(&context, Some(input.samples as f64 / SAMPLES_PER_SECOND as f64))
+            .args(input_args(&scene.path))
+            .args(input_args(&voice.path))
+            .args(["-filter_complex", &graph.text(), "-map", "[out]"])
+            .args(["-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"])
+            .args(["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24"])
+            .args(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "flac"])
+            .output(&to)
+            .run(&self.slots)
+            .await?;
+        let written = OpenMedia::written(&to, &context).await?.facts.duration_s.unwrap_or(0.0);
+        let found = (written * SAMPLES_PER_SECOND as f64).round() as u64;
+        if found != input.samples {
+            let message = format!("{found} samples were written, expected {}", input.samples);
+            return Err(StepError::fatal("merge.samples", message));
+        }
+        let sound = context.put_file(to, "sound.flac", "audio/flac").await?;
+        Ok(Sounded { sound, samples: input.samples })
+    }
+}
+
+/// What is mixed: streams of the first and the second input, with their volumes.
+struct Graph {
+    scene: Option<(u32, f64)>,
+    voice: (u32, f64),
+    samples: u64,
+}
+
+impl Graph {
+    fn text(&self) -> String {
+        let part = |input: u32, (stream, volume): (u32, f64)| {
+            let samples = self.samples;
+            format!(
+                "[{input}:{stream}]{FROM_THE_START},{FORMAT},volume={volume:.4},\
+                 apad,atrim=end_sample={samples}"
+            )
+        };
+        let voice = part(1, self.voice);
+        let both = match self.scene {
+            None => voice,
+            Some(scene) => {
+                let scene = part(0, scene);
+                format!("{voice}[voice];{scene}[scene];[voice][scene]amix=inputs=2:normalize=0")
+            }
+        };
+        format!("{both},volume={:.8}[out]", SCENE_HEADROOM_RATIO.recip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sounds_have_the_length_that_was_planned() {
+        let graph = Graph { scene: Some((1, 0.2)), voice: (0, 2.0), samples: 48_001 }.text();
+        assert_eq!(graph.matches("apad,atrim=end_sample=48001").count(), 2, "{graph}");
+        assert!(graph.contains("[0:1]") && graph.contains("[1:0]"), "{graph}");
+        assert!(graph.contains("volume=0.2000") && graph.contains("volume=2.0000"), "{graph}");
+        assert!(graph.ends_with("normalize=0,volume=0.03125000[out]"), "{graph}");
+    }
+
+    #[test]
+    fn a_scene_without_sound_has_the_voice_alone() {
+        let graph = Graph { scene: None, voice: (0, 2.0), samples: 10 }.text();
+        assert!(!graph.contains("[0:") && !graph.contains("amix"), "{graph}");
+    }
+}
