@@ -195,18 +195,146 @@ async fn a_scene_of_another_shape_fills_the_frame_or_lies_between_bars() {
     samples.ffmpeg(&format!("{wide} hstack,transpose=clock"), "lying.mp4");
     let turned = samples.ffmpeg("-i lying.mp4 -c copy -metadata:s:v rotate=90", "turned.mp4");
     let voice = beep(&samples, 0.4, "voice.wav");
-    for film in [&plain, &squeezed, &turned] {
-        for (fit, top, middle) in [("cover", RED, RED), ("contain", BLACK, RED)] {
-            let input = json!({ "scenes": [film], "voices": [voice], "fit": fit });
-            let merged = merged(&engine, &samples, "merge", input).await.unwrap();
-            let shape = "stream=width,height,sample_aspect_ratio,pix_fmt";
-            let shape = ffprobe(&merged.video, shape);
-            assert!(shape.starts_with("480,480,1:1,yuv420p"), "{shape}");
-            let colours =
-                [(100, 20), (100, 240), (380, 240)].map(|(x, y)| pixel(&merged.video, 0.2, x, y));
-            for (found, expected) in colours.iter().zip([top, middle, BLUE]) {
-                assert!(is_near(*found, expected), "{film:?} {fit}: {colours:?}");
+    for (fit, top) in [("cover", RED), ("contain", BLACK)] {
+        let input = json!({
+            "scenes": [plain, squeezed, turned], "voices": [voice, voice, voice], "fit": fit,
+        });
+        let merged = merged(&engine, &samples, "merge", input).await.unwrap();
+        let shape = ffprobe(&merged.video, "stream=width,height,sample_aspect_ratio,pix_fmt");
+        assert!(shape.starts_with("480,480,1:1,yuv420p"), "{shape}");
+        for at_s in [0.2, 0.6, 1.0] {
+            let places = [(100, 20), (100, 240), (380, 240)];
+            let colours = places.map(|(x, y)| pixel(&merged.video, at_s, x, y));
+            for (found, expected) in colours.iter().zip([top, RED, BLUE]) {
+                assert!(is_near(*found, expected), "{fit} at {at_s} s: {colours:?}");
             }
         }
     }
+}
+
+/// As many scenes as `CALLSHEET_SCENES` says; a hundred are played before a release.
+fn many() -> usize {
+    std::env::var("CALLSHEET_SCENES").map_or(12, |count| count.parse().unwrap())
+}
+
+/// At 29.97 pictures a second no scene is a whole number of AAC frames or of milliseconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_voice_begins_with_its_scene_and_nothing_drifts() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = scene(&samples, "red", 0.2, "", "film.mp4");
+    let kinds = ["a.wav", "b.flac", "c.m4a"];
+    let lengths = [0.47, 0.61, 0.533];
+    let files = kinds.iter().zip(lengths).map(|(name, length)| beep(&samples, length, name));
+    let files: Vec<PathBuf> = files.collect();
+    let voices: Vec<&PathBuf> = files.iter().cycle().take(many()).collect();
+    let input = json!({ "scenes": vec![&film; many()], "voices": voices, "fps": 29.97 });
+    let merged = merged(&engine, &samples, "merge", input).await.unwrap();
+    let (pictures, end) = ends(&merged.video);
+    assert!((pictures - end).abs() <= 0.0211, "pictures end at {pictures}, sound at {end}");
+    let shots = merged.output["scenes"].as_array().unwrap();
+    let expected: f64 = lengths
+        .iter()
+        .cycle()
+        .take(many())
+        .map(|length| (length * 30_000.0 / 1_001.0).round() * 1_001.0 / 30_000.0)
+        .sum();
+    assert!((pictures - expected).abs() < 0.001, "{pictures}, expected {expected}");
+    let heard = beeps(&sound(&merged.video));
+    assert_eq!(heard.len(), many(), "{heard:?}");
+    for (shot, heard) in shots.iter().zip(&heard) {
+        let start = shot["start_s"].as_f64().unwrap();
+        assert!((start - heard).abs() <= 0.021, "{heard}, expected {start}");
+    }
+}
+
+/// Both volumes are what was asked for, and two loud sounds are held, not clipped.
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_are_kept_and_peaks_are_held() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    // Two channels: one alone is shared between two, 3 dB less in each and as loud as before.
+    let tone = |hz: u32| {
+        let channel = format!("0.1*sin(2*PI*{hz}*t)");
+        format!("-f lavfi -t 2 -i aevalsrc={channel}|{channel}:s=48000 -c:a pcm_s16le")
+    };
+    let film = scene(&samples, "red", 2.0, &tone(200), "film.mkv");
+    let voice = samples.ffmpeg(&tone(5_000), "voice.wav");
+    let level = |path: &Path, filter: &str| {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-nostats", "-i"]).arg(path);
+        let measure = format!("atrim=0.5:1.5,{filter},{filter},volumedetect");
+        command.args(["-vn", "-af", &measure, "-f", "null", "-"]);
+        let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        let found = said.split("mean_volume: ").nth(1).unwrap();
+        found.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    };
+    let (low, high) = ("lowpass=f=1000", "highpass=f=2000");
+    for (more, scene_db, voice_db) in [
+        (json!({}), -13.98, 6.02),
+        (json!({ "video_volume": 1.0, "voiceover_volume": 0.5 }), 0.0, -6.02),
+    ] {
+        let mut input = more.clone();
+        input["scenes"] = json!([film]);
+        input["voices"] = json!([voice]);
+        let merged = merged(&engine, &samples, "merge", input).await.unwrap();
+        let gains = [
+            level(&merged.video, low) - level(&film, low),
+            level(&merged.video, high) - level(&voice, high),
+        ];
+        assert!((gains[0] - scene_db).abs() < 0.5, "{more}: {gains:?}");
+        assert!((gains[1] - voice_db).abs() < 0.5, "{more}: {gains:?}");
+    }
+    // Twenty times too loud; and the same brought to a loudness.
+    let loud = json!({
+        "scenes": [film], "voices": [voice], "video_volume": 10.0, "voiceover_volume": 10.0,
+    });
+    for target in [None, Some(-16.0)] {
+        let mut input = loud.clone();
+        input["loudness_lufs"] = json!(target);
+        let merged = merged(&engine, &samples, "merge", input).await.unwrap();
+        let peak = merged.output["true_peak_dbtp"].as_f64().unwrap();
+        assert!(peak <= -1.5, "{target:?}: {}", merged.output);
+        assert_eq!(merged.output["loudness_reached"], true, "{}", merged.output);
+        let lufs = merged.output["loudness_lufs"].as_f64().unwrap();
+        assert!(target.is_none_or(|target| (lufs - target).abs() <= 1.0), "{lufs}");
+        // A clipped sum of two tones is full of others.
+        let between = level(&merged.video, "bandpass=f=9600:width_type=h:w=200");
+        assert!(between < -30.0, "{target:?}: {between} dB between the tones");
+    }
+}
+
+/// What was asked of each part's header by the parts before it, whatever the scenes were.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_any_origin_share_one_header() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let source = "-f lavfi -i testsrc2=size=160x90:rate=25:duration=0.4";
+    let hdr = "-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 \
+               -colorspace bt2020nc";
+    let films = [
+        samples.ffmpeg(source, "plain.mp4"),
+        samples.ffmpeg(&format!("{source} {hdr}"), "hdr.mkv"),
+        samples.ffmpeg(&format!("{source} -vf scale=161:91 -c:v ffv1 -pix_fmt rgb24"), "odd.mkv"),
+        samples.ffmpeg(&format!("{source} -c:v mpeg4 -r 12.5"), "slow.avi"),
+        // Every third picture is left out: no two are equally far apart.
+        samples.ffmpeg(&format!("{source} -vf select=mod(n\\,3) -vsync vfr"), "variable.mp4"),
+        samples.ffmpeg(&format!("{source} -c:v mjpeg -pix_fmt yuvj444p -r 60"), "full.mov"),
+        samples.ffmpeg(&format!("{source} -c:v mpeg2video -flags +ildct+ilme"), "interlaced.mpg"),
+    ];
+    let mut headers = Vec::new();
+    for film in &films {
+        let with = json!({
+            "scene": stored(&engine, film), "frames": 15, "width": 480, "height": 854,
+            "preset": "veryfast",
+        });
+        let part = step(&engine, "scenes.picture", with).await.unwrap();
+        let part = samples.write("part.mp4", bytes(&engine, &part["picture"]));
+        assert_eq!(frames(&part), 15, "{film:?}");
+        let mut command = Command::new("ffprobe");
+        command.args(["-v", "error", "-show_data_hash", "md5", "-of", "csv=p=0"]);
+        let entries = "stream=extradata_hash,time_base,color_space,color_range,duration_ts";
+        headers.push(check(command.args(["-show_entries", entries]).arg(&part)));
+    }
+    assert!(headers.iter().all(|header| *header == headers[0]), "{headers:#?}");
 }
