@@ -2,7 +2,8 @@
 //!
 //! [`register`] gives an engine all of it; [`MediaOptions`] says what the steps may do. Its heart
 //! are its workflows: [`CAPTION`] gives a video captions, burned in and as files,
-//! [`BACKGROUND_MUSIC`] lays music under one, and [`MERGE`] makes one of scenes and voice-overs. Every file that a step makes is an artifact; no step
+//! [`BACKGROUND_MUSIC`] lays music under one, [`MERGE`] makes one of scenes and voice-overs, and [`COMPOSE`]
+//! does all three in one job. Every file that a step makes is an artifact; no step
 //! takes a path of another one.
 
 pub mod limits;
@@ -31,11 +32,11 @@ pub use media::{
 };
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
 pub use quantity::{ByteSize, Span};
-pub use register::{BACKGROUND_MUSIC, CAPTION, MERGE, register, step_kinds};
+pub use register::{BACKGROUND_MUSIC, CAPTION, COMPOSE, MERGE, register, step_kinds};
 pub use scenes::{
-    EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting, LastingAs, Lengths, MeasureScene,
-    MixSound, Pair, PairScenes, Paired, Parts, Pictured, PlanScenes, Planned, Scene, Shot, Sounded,
-    Unpaired, Unplanned, Voiced,
+    Captioned, ChainCaptions, Chained, EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting,
+    LastingAs, Lengths, MeasureScene, MixSound, Pair, PairScenes, Paired, Parts, Pictured,
+    PlanScenes, Planned, Scene, SceneCaptions, Shot, Sounded, Unpaired, Unplanned, Voiced,
 };
 pub use speech::{
     Choice, OfflineSpeech, Provider, Speech, Transcribe, TranscribeOffline, Transcript,

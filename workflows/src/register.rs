@@ -6,7 +6,9 @@ use crate::fetch::Fetch;
 use crate::ffmpeg::{Burn, MixMusic};
 use crate::media::{ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
-use crate::scenes::{EncodePicture, JoinScenes, MeasureScene, MixSound, PairScenes, PlanScenes};
+use crate::scenes::{
+    ChainCaptions, EncodePicture, JoinScenes, MeasureScene, MixSound, PairScenes, PlanScenes,
+};
 use crate::slots::Slots;
 use crate::speech::{Transcribe, TranscribeOffline};
 use crate::subtitles::Compose;
@@ -20,9 +22,13 @@ pub const BACKGROUND_MUSIC: &str = include_str!("../definitions/background-music
 /// The workflow `merge`: make a film of scenes and their voice-overs.
 pub const MERGE: &str = include_str!("../definitions/merge.yaml");
 
+/// The workflow `compose`: make a film of scenes, voice-overs, captions and music in one encode.
+pub const COMPOSE: &str = include_str!("../definitions/compose.yaml");
+
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
-    step_kinds(builder, options).workflow(CAPTION).workflow(BACKGROUND_MUSIC).workflow(MERGE)
+    let workflows = [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE];
+    workflows.into_iter().fold(step_kinds(builder, options), EngineBuilder::workflow)
 }
 
 /// Registers the step kinds alone, for workflows of one's own.
@@ -42,6 +48,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(PlanScenes)
         .step(EncodePicture::new(slots.clone()))
         .step(MixSound::new(slots.clone()))
+        .step(ChainCaptions)
         .step(JoinScenes::new(slots.clone()))
         .step(Verify::new(slots))
 }
@@ -58,7 +65,7 @@ mod tests {
         let options = MediaOptions { openai: None, ..MediaOptions::default() };
         let engine = register(Engine::builder().in_memory(), &options).open().await.unwrap();
         let kinds: Vec<_> = engine.catalog().iter().collect();
-        assert_eq!(kinds.len(), 15);
+        assert_eq!(kinds.len(), 16);
         for kind in kinds {
             assert!(kind.description.ends_with('.'), "{}", kind.name);
             let fields = kind.input_schema["properties"].as_object().unwrap();
@@ -70,6 +77,7 @@ mod tests {
         }
         assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 7);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
+        assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 14);
         assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 9);
     }
 }

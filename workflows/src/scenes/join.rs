@@ -114,6 +114,10 @@ impl Step for JoinScenes {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Parts, context: StepContext) -> StepResult<Joined> {
         check_levels(
             &[("music_volume", input.music_volume)],

@@ -50,6 +50,10 @@ impl Step for MeasureScene {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Scene, context: StepContext) -> StepResult<Lengths> {
         let number = context.item().0 + 1;
         let open = async |what: &str, artifact| {

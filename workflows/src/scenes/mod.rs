@@ -1,6 +1,7 @@
 //! Films of several scenes, each with its voice-over: what is planned is pure, each scene is
 //! encoded once, and the parts are joined by copy.
 
+mod captions;
 mod frame;
 mod join;
 mod measure;
@@ -11,6 +12,7 @@ mod rate;
 mod sound;
 mod timeline;
 
+pub use captions::{Captioned, ChainCaptions, Chained, SceneCaptions};
 pub use frame::Fit;
 pub use join::{JoinScenes, Joined, Parts};
 pub use measure::{MeasureScene, Scene};

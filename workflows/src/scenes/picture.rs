@@ -103,6 +103,10 @@ impl Step for EncodePicture {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Framing, context: StepContext) -> StepResult<Pictured> {
         input.check()?;
         let frame = Frame {

@@ -81,6 +81,10 @@ impl Step for MixSound {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Voiced, context: StepContext) -> StepResult<Sounded> {
         let volumes =
             [("video_volume", input.video_volume), ("voiceover_volume", input.voiceover_volume)];

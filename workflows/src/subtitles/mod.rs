@@ -3,6 +3,7 @@
 //! Pure but for the step kind `subtitles.compose`, which stores what the rest writes.
 
 mod ass;
+mod chain;
 mod clock;
 mod compose;
 mod cue;
@@ -16,6 +17,7 @@ mod vtt;
 mod word;
 
 pub use ass::{Look, write_ass};
+pub use chain::{Place, chain_ass, chain_cues};
 pub use compose::{Compose, Composed, Words};
 pub use cue::{Before, Caption, Cue, Layout, Shown, captions, cues, too_fast};
 pub use edit::{Exclusion, Replacement};
