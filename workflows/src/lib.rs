@@ -39,6 +39,8 @@ pub use scenes::{
     PlanScenes, Planned, Scene, SceneCaptions, Shot, Sounded, Unpaired, Unplanned, Voiced,
 };
 pub use speech::{
-    Choice, OfflineSpeech, Provider, Speech, Transcribe, TranscribeOffline, Transcript,
+    Choice, ChooseSpeech, Chosen, Cut, CutSpeech, Engaged, Heard, JoinSpeech, OfflineSpeech, Piece,
+    Provider, Recognise, Recording, Speech, Transcribe, TranscribeOffline, Transcript, Utterance,
+    Wish,
 };
 pub use tools::{MissingTool, missing_tools};

@@ -85,6 +85,27 @@ pub const MAX_CUE_TIME_MS: f64 = 99.0 * 3_600_000.0;
 /// compressed first, and refused with `speech.too_long` when that does not help.
 pub const MAX_OPENAI_AUDIO_BYTES: u64 = 24 * 1024 * 1024;
 
+/// Calls of the OpenAI API that are under way at once over all jobs: accounts have limits for a
+/// minute, and the pieces of one recording would use them up.
+pub const MAX_OPENAI_CALLS_COUNT: usize = 8;
+
+/// Length of the pieces that are recognised on this machine, at least where a later pause allows,
+/// and at most: the recogniser takes about a second to start, and pieces are what processors share.
+pub const LOCAL_PIECE_S: (f64, f64) = (15.0, 30.0);
+
+/// Length of the pieces that go to the OpenAI API: ten minutes of plain samples are 19 MB, and few
+/// calls are cheaper to repeat than one large one and quicker than many small ones.
+pub const OPENAI_PIECE_S: (f64, f64) = (300.0, 600.0);
+
+/// Bounds of a piece's length. Beyond them: `speech.input`.
+pub const PIECE_RANGE_S: (f64, f64) = (1.0, 3_600.0);
+
+/// Shortest pause at which a recording is cut: within words it is silent for half as long.
+pub const MIN_CUT_PAUSE_S: f64 = 0.2;
+
+/// Silence that is left before and after a piece: recognisers learn from it what silence is.
+pub const PIECE_PADDING_S: f64 = 0.5;
+
 /// Time for one call of the OpenAI API: an hour of speech takes a few minutes.
 pub const OPENAI_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
@@ -168,4 +189,6 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const _: () = assert!(MAX_REDIRECTS_COUNT > 0);
 const _: () = assert!(MIN_LENGTH_SHARE <= 1.0);
 const _: () = assert!(SCENE_HEADROOM_RATIO > 2.0 * MAX_VOLUME_RATIO);
+const _: () = assert!(OPENAI_PIECE_S.1 * 32_000.0 < MAX_OPENAI_AUDIO_BYTES as f64);
+const _: () = assert!(LOCAL_PIECE_S.0 <= LOCAL_PIECE_S.1 && OPENAI_PIECE_S.0 <= OPENAI_PIECE_S.1);
 const _: () = assert!(MIN_CUE_MS < MAX_CUE_MS);

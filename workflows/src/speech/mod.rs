@@ -1,11 +1,24 @@
 //! Speech becomes words with times: by a service where the operator has a key for one, else by a
 //! recogniser on this machine. Which one it was is part of the answer.
+//!
+//! A long recording is cut at its pauses (`speech.cut`), its pieces are recognised side by side
+//! (`speech.recognise`), each a recorded result of its own, and joined (`speech.join`).
 
+mod choose;
+mod cut;
+mod join;
+pub(crate) mod language;
+mod levels;
 mod openai;
+mod pieces;
 mod pocketsphinx;
+mod recognise;
+mod tighten;
 mod transcript;
 
-use callsheet_actors::{Step, StepContext, StepError, StepResult};
+use std::path::Path;
+
+use callsheet_actors::{Step, StepContext, StepResult};
 use callsheet_engine::definition::Effect;
 use callsheet_storage::Artifact;
 use schemars::JsonSchema;
@@ -13,14 +26,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::MediaOptions;
 use crate::slots::Slots;
+use crate::wav::Wav;
+pub use choose::{ChooseSpeech, Chosen, Wish};
+pub use cut::{Cut, CutSpeech, Piece, Recording};
+pub use join::{Heard, JoinSpeech};
+use language::Language;
+use levels::Levels;
 use openai::Service;
 use pocketsphinx::Recogniser;
+pub use recognise::{Recognise, Utterance};
+use tighten::tighten;
 pub use transcript::{Provider, Transcript};
 
 /// Turns speech into words with times, by the best means that there is.
 pub struct Transcribe {
-    service: Option<Service>,
-    recogniser: Recogniser,
+    means: Means,
 }
 
 /// Turns speech into words with times on this machine: slow to understand, but needs no key.
@@ -34,7 +54,8 @@ pub struct TranscribeOffline {
 pub struct Speech {
     /// The sound, as `media.extract_audio` gives it.
     pub audio: Artifact,
-    /// The language that is spoken, as two letters such as `en`; absent: the service finds out.
+    /// The language that is spoken: two letters such as `en`, or an English name such as `german`;
+    /// absent: the service finds out.
     #[serde(default)]
     pub language: Option<String>,
     /// Who transcribes.
@@ -51,7 +72,7 @@ pub struct Speech {
 pub struct OfflineSpeech {
     /// The sound, as `media.extract_audio` gives it.
     pub audio: Artifact,
-    /// The language that is spoken, as two letters; the recogniser knows `en` only.
+    /// The language that is spoken; the recogniser knows `en` only.
     #[serde(default)]
     pub language: Option<String>,
 }
@@ -69,10 +90,68 @@ pub enum Choice {
     PocketSphinx,
 }
 
-impl Transcribe {
-    pub(crate) fn new(options: &MediaOptions, slots: &Slots) -> Self {
+/// Who transcribes, once that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Engaged {
+    /// OpenAI, or a service that speaks like it.
+    OpenAi,
+    /// `PocketSphinx`, on this machine.
+    PocketSphinx,
+}
+
+/// The means to transcribe that there are.
+struct Means {
+    service: Option<Service>,
+    recogniser: Recogniser,
+}
+
+impl Means {
+    fn new(options: &MediaOptions, slots: &Slots) -> Self {
         let service = options.openai.clone().map(|access| Service::new(access, slots.clone()));
         Self { service, recogniser: Recogniser::new(options, slots.clone()) }
+    }
+
+    async fn transcribe(
+        &self,
+        provider: Engaged,
+        audio: &Path,
+        language: Option<Language>,
+        model: Option<&str>,
+        context: &StepContext,
+    ) -> StepResult<Transcript> {
+        let transcript = match (provider, &self.service) {
+            (Engaged::OpenAi, Some(service)) => {
+                service.transcribe(audio, language, model, context).await?
+            }
+            (Engaged::OpenAi, None) => return Err(choose::no_key()),
+            (Engaged::PocketSphinx, _) => {
+                self.recogniser.transcribe(audio, language, context).await?
+            }
+        };
+        tightened(transcript, audio, context).await
+    }
+}
+
+/// The transcript with the edges of its words where the sound is.
+async fn tightened(
+    mut transcript: Transcript,
+    audio: &Path,
+    context: &StepContext,
+) -> StepResult<Transcript> {
+    let audio = audio.to_owned();
+    let work = move || {
+        if let Some(levels) = Levels::of_file(&audio, &Wav::of_file(&audio)?)? {
+            tighten(&mut transcript.words, &levels);
+        }
+        Ok(transcript)
+    };
+    context.blocking(work).await
+}
+
+impl Transcribe {
+    pub(crate) fn new(options: &MediaOptions, slots: &Slots) -> Self {
+        Self { means: Means::new(options, slots) }
     }
 }
 
@@ -89,23 +168,11 @@ impl Step for Transcribe {
     }
 
     async fn run(&self, input: Speech, context: StepContext) -> StepResult<Transcript> {
-        let language = input.language.as_deref().map(check_language).transpose()?;
+        let language = input.language.as_deref().map(language::check).transpose()?;
+        let provider = choose::engage(input.provider, self.means.service.is_some())?;
         let audio = context.open(&input.audio).await?;
-        let service = match (input.provider, &self.service) {
-            (Choice::PocketSphinx, _) | (Choice::Auto, None) => None,
-            (Choice::Auto | Choice::OpenAi, Some(service)) => Some(service),
-            (Choice::OpenAi, None) => {
-                let message = "OpenAI was asked for, and there is no key for it";
-                return Err(StepError::fatal("speech.no_key", message)
-                    .with_hint("set `OPENAI_API_KEY`, or use the provider `pocketsphinx`"));
-            }
-        };
-        match service {
-            Some(service) => {
-                service.transcribe(&audio, language, input.model.as_deref(), &context).await
-            }
-            None => self.recogniser.transcribe(&audio, language, &context).await,
-        }
+        let model = input.model.as_deref();
+        self.means.transcribe(provider, &audio, language, model, &context).await
     }
 }
 
@@ -131,45 +198,14 @@ impl Step for TranscribeOffline {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: OfflineSpeech, context: StepContext) -> StepResult<Transcript> {
-        let language = input.language.as_deref().map(check_language).transpose()?;
+        let language = input.language.as_deref().map(language::check).transpose()?;
         let audio = context.open(&input.audio).await?;
-        self.recogniser.transcribe(&audio, language, &context).await
-    }
-}
-
-/// Two or three letters, perhaps with a region: `en`, `en-US`. The region is cut off.
-fn check_language(language: &str) -> StepResult<&str> {
-    let letters = language.split(['-', '_']).next().unwrap_or_default();
-    let is_code = (2..=3).contains(&letters.len())
-        && letters.bytes().all(|byte| byte.is_ascii_lowercase())
-        && language.len() <= 16;
-    if is_code {
-        return Ok(letters);
-    }
-    let shown: String = language.chars().take(40).collect();
-    Err(StepError::fatal("speech.language", format!("`{shown}` is not the code of a language"))
-        .with_hint("use two letters, such as `en`"))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn languages_are_codes() {
-        for (given, expected) in [
-            ("en", Some("en")),
-            ("en-US", Some("en")),
-            ("yue", Some("yue")),
-            ("English", None),
-            ("", None),
-            ("e", None),
-            ("-i", None),
-            ("EN", None),
-        ] {
-            assert_eq!(check_language(given).ok(), expected, "{given}");
-        }
+        let transcript = self.recogniser.transcribe(&audio, language, &context).await?;
+        tightened(transcript, &audio, &context).await
     }
 }

@@ -17,9 +17,12 @@ use async_openai::types::audio::{
 use callsheet_actors::{StepContext, StepError, StepResult};
 use serde::Deserialize;
 
+use super::language::{self, Language};
 use super::transcript::{Provider, Transcript};
 use crate::ffmpeg::Run;
-use crate::limits::{CONNECT_TIMEOUT, MAX_OPENAI_AUDIO_BYTES, OPENAI_TIMEOUT};
+use crate::limits::{
+    CONNECT_TIMEOUT, MAX_OPENAI_AUDIO_BYTES, MAX_OPENAI_CALLS_COUNT, OPENAI_TIMEOUT,
+};
 use crate::media::input_args;
 use crate::options::OpenAi;
 use crate::slots::Slots;
@@ -30,6 +33,7 @@ use crate::wav::Wav;
 pub(super) struct Service {
     access: OpenAi,
     slots: Slots,
+    calls: Slots,
     client: OnceLock<Client<OpenAIConfig>>,
 }
 
@@ -51,7 +55,8 @@ struct AnswerWord {
 
 impl Service {
     pub(super) fn new(access: OpenAi, slots: Slots) -> Self {
-        Self { access, slots, client: OnceLock::new() }
+        let calls = Slots::new(MAX_OPENAI_CALLS_COUNT).of("a free line to the service");
+        Self { access, slots, calls, client: OnceLock::new() }
     }
 
     /// Transcribes a WAV file.
@@ -62,18 +67,19 @@ impl Service {
     pub(super) async fn transcribe(
         &self,
         audio: &Path,
-        language: Option<&str>,
+        language: Option<Language>,
         model: Option<&str>,
         context: &StepContext,
     ) -> StepResult<Transcript> {
         let model = model.unwrap_or(&self.access.model);
         let file = self.small_enough(audio, context).await?;
+        let _line = self.calls.take(context).await?;
         // The service tells nothing while it works; those who watch at least see where the job is.
         context.progress(0.0, format!("sent to `{model}`"));
         let request = CreateTranscriptionRequest {
             file: AudioInput::from(file),
             model: model.to_owned(),
-            language: language.map(ToOwned::to_owned),
+            language: language.map(|language| language.code.to_owned()),
             response_format: Some(AudioResponseFormat::VerboseJson),
             timestamp_granularities: Some(vec![TimestampGranularity::Word]),
             ..CreateTranscriptionRequest::default()
@@ -181,7 +187,7 @@ fn unreachable_service(error: reqwest::Error) -> StepError {
     StepError::retryable(code, crate::fetch::causes(&error))
 }
 
-fn read_answer(body: &[u8], language: Option<&str>, model: &str) -> StepResult<Transcript> {
+fn read_answer(body: &[u8], language: Option<Language>, model: &str) -> StepResult<Transcript> {
     let answer: Answer = serde_json::from_slice(body).map_err(|error| {
         let message = format!("the service's answer is not what was asked for: {error}");
         StepError::retryable("speech.provider_answer", message)
@@ -198,11 +204,20 @@ fn read_answer(body: &[u8], language: Option<&str>, model: &str) -> StepResult<T
     Ok(Transcript {
         provider: Provider::OpenAi,
         model: Some(model.to_owned()),
-        language: answer.language.or(language.map(ToOwned::to_owned)).unwrap_or_default(),
+        language: language_of(answer.language, language),
+        speech: !words.is_empty(),
         words,
         text,
         draft: false,
     })
+}
+
+/// The language that the service names, as two letters where it is a known one; else that which was
+/// asked for.
+fn language_of(said: Option<String>, asked: Option<Language>) -> String {
+    let said = said.filter(|said| !said.trim().is_empty());
+    let known = said.as_deref().map_or(asked, language::find);
+    known.map(|language| language.code.to_owned()).or(said).unwrap_or_default()
 }
 
 /// The service gives words bare and the text with its marks: puts the marks to the words, by which
@@ -243,7 +258,7 @@ mod tests {
         let transcript =
             read(&json!({ "text": " Hello. ", "language": "english", "words": words })).unwrap();
         assert_eq!(transcript.words, [Word::new("Hello.", 0.1, 0.5)]);
-        assert_eq!((transcript.text.as_str(), transcript.language.as_str()), ("Hello.", "english"));
+        assert_eq!((transcript.text.as_str(), transcript.language.as_str()), ("Hello.", "en"));
         for (answer, expected) in [
             (json!({ "text": "", "words": [] }), Ok(0)),
             (json!({ "text": "  " }), Ok(0)),
@@ -257,6 +272,21 @@ mod tests {
         ] {
             let found = read(&answer).map(|transcript| transcript.words.len());
             assert_eq!(found, expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn languages_are_named_by_their_codes_where_they_are_known() {
+        for (said, asked, expected) in [
+            (Some("german"), None, "de"),
+            (Some("de"), Some("en"), "de"),
+            (Some("elvish"), Some("en"), "elvish"),
+            (Some(" "), Some("en"), "en"),
+            (None, Some("fr"), "fr"),
+            (None, None, ""),
+        ] {
+            let found = language_of(said.map(ToOwned::to_owned), asked.and_then(language::find));
+            assert_eq!(found, expected, "{said:?} {asked:?}");
         }
     }
 

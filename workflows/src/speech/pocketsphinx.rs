@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use callsheet_actors::{StepContext, StepError, StepResult};
 
+use super::language::Language;
 use super::transcript::{Provider, Transcript};
 use crate::media::with_install_hint;
 use crate::options::MediaOptions;
@@ -35,14 +36,10 @@ impl Recogniser {
     pub(super) async fn transcribe(
         &self,
         audio: &Path,
-        language: Option<&str>,
+        language: Option<Language>,
         context: &StepContext,
     ) -> StepResult<Transcript> {
-        if let Some(language) = language.filter(|language| *language != "en") {
-            let message = format!("the offline recogniser knows `en` only, not `{language}`");
-            return Err(StepError::fatal("speech.language", message)
-                .with_hint("set `OPENAI_API_KEY` for other languages"));
-        }
+        check_language(language)?;
         let wav = check(Wav::of_file(audio)?)?;
         let work = std::path::absolute(context.work_dir()?)?;
         let place = self.slots.take(context).await?;
@@ -53,6 +50,7 @@ impl Recogniser {
             provider: Provider::PocketSphinx,
             model: None,
             language: "en".to_owned(),
+            speech: !heard.is_empty(),
             words: heard,
             text,
             draft: true,
@@ -103,6 +101,20 @@ impl Recogniser {
             .flat_map(|(name, file)| [name.into(), models.join(file).into_os_string()])
             .collect()
     }
+}
+
+/// Refuses every language but the one of the model.
+///
+/// # Errors
+/// `speech.language`.
+pub(super) fn check_language(language: Option<Language>) -> StepResult<()> {
+    let Some(Language { code, name, .. }) = language.filter(|language| language.code != "en")
+    else {
+        return Ok(());
+    };
+    let message = format!("the recogniser on this machine knows `en` only, not `{code}` ({name})");
+    Err(StepError::fatal("speech.language", message)
+        .with_hint("set `OPENAI_API_KEY` for other languages"))
 }
 
 fn check(wav: Wav) -> StepResult<Wav> {

@@ -23,6 +23,7 @@ pub use cue::{Before, Caption, Cue, Layout, Shown, captions, cues, too_fast};
 pub use edit::{Exclusion, Replacement};
 pub use error::SubtitleError;
 pub use pack::Split;
+pub(crate) use pack::join_text;
 pub use srt::{read_srt, write_srt};
 pub use style::{Color, Effect, Highlight, Position, Style};
 pub use vtt::{read_vtt, write_vtt};

@@ -181,6 +181,16 @@ pub(super) fn has_blank(before: &str, next: &str) -> bool {
     !(before.ends_with(is_unspaced) && next.starts_with(is_unspaced))
 }
 
+/// Texts one after another, with blanks between them where their script has blanks.
+pub(crate) fn join_text<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    texts.fold(String::new(), |mut joined, text| {
+        if !joined.is_empty() && has_blank(&joined, text) {
+            joined.push(' ');
+        }
+        joined + text
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

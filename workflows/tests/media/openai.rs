@@ -47,7 +47,7 @@ async fn words_come_with_their_times_and_the_call_carries_its_key() {
     ]);
     assert_eq!(heard["words"], expected);
     assert_eq!((&heard["provider"], &heard["model"]), (&json!("openai"), &json!("whisper-1")));
-    assert_eq!((&heard["language"], &heard["draft"]), (&json!("english"), &json!(false)));
+    assert_eq!((&heard["language"], &heard["draft"]), (&json!("en"), &json!(false)));
 
     let requests = server.received_requests().await.unwrap();
     assert_eq!(requests.len(), 1);
