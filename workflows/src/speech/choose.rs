@@ -39,7 +39,7 @@ pub struct Chosen {
     pub model: Option<String>,
     /// The language that is spoken, as two letters, where it is known.
     pub language: Option<String>,
-    /// Length of pieces that suits the provider, in seconds: at least, where there is a pause later.
+    /// Length of pieces that suits the provider, in seconds: at least, where a pause comes later.
     pub min_piece_s: f64,
     /// The same: at most.
     pub max_piece_s: f64,

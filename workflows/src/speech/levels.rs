@@ -16,8 +16,8 @@ const NOTHING_DB: f32 = -100.0;
 /// Below this level nobody can be heard.
 const INAUDIBLE_DB: f32 = -60.0;
 
-/// What sound has to stand out from the quietest twentieth of a recording, so that there is a difference
-/// between sound and pauses at all.
+/// What sound has to stand out from the quietest twentieth of a recording, so that there is a
+/// difference between sound and pauses at all.
 const CONTRAST_DB: f32 = 10.0;
 
 /// Share of the way from the quiet to the loud at which sound begins.
