@@ -36,10 +36,10 @@ pub(crate) struct Film {
     pub(crate) heard: Vec<OsString>,
     /// The arguments of inputs behind them of which something is copied.
     pub(crate) beside: Vec<OsString>,
-    /// Which streams are copied, and how.
+    /// Which streams come before the sound, and how they are copied.
     pub(crate) copied: Vec<OsString>,
-    /// The container, and what it is told.
-    pub(crate) muxer: Vec<OsString>,
+    /// Which streams come behind it, and the container.
+    pub(crate) behind: Vec<OsString>,
     /// The file to write.
     pub(crate) to: PathBuf,
 }
@@ -112,7 +112,7 @@ impl<'a> Master<'a> {
             .args(["-map", "[out]"])
             .args(["-c:a", "aac", "-b:a", "192k", "-ar", "48000", "-ac", "2"])
             .args(["-max_muxing_queue_size", "4096"])
-            .args(&self.film.muxer)
+            .args(&self.film.behind)
             .output(&self.film.to)
             .run(self.slots)
             .await?;

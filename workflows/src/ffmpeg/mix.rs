@@ -206,7 +206,7 @@ impl<'a> Mix<'a> {
             heard,
             beside: Vec::new(),
             copied: copied.into(),
-            muxer: self.target.muxer().iter().map(OsString::from).collect(),
+            behind: self.target.muxer().iter().map(OsString::from).collect(),
             to: self.to,
         }
     }

@@ -231,13 +231,14 @@ async fn film(
     let snap = format!("setts=pts=round(PTS/{0})*{0}:dts=round(DTS/{0})*{0}", ticks.1);
     copied.extend(["-c:v", "copy", "-bsf:v", &snap].map(str::to_owned));
     copied.extend(["-video_track_timescale".to_owned(), ticks.0.to_string()]);
+    let mut behind = Vec::new();
     if let Some(artifact) = &input.captions {
         let from = context.open(artifact).await?;
         fs::copy(from, work.join("captions.srt"))?;
         beside.extend(["-f", "srt", "-i"].map(OsString::from));
         beside.push(file(&work.join("captions.srt")));
-        copied.extend(["-map".to_owned(), format!("{captions}:s:0")]);
-        copied.extend(["-c:s", "mov_text"].map(str::to_owned));
+        behind.extend(["-map".to_owned(), format!("{captions}:s:0")]);
+        behind.extend(["-c:s", "mov_text"].map(str::to_owned));
     }
     copied.extend(["-dn", "-map_metadata", "-1", "-map_chapters", "-1"].map(str::to_owned));
     let score = Score {
@@ -250,8 +251,9 @@ async fn film(
         length_s: rate.seconds(frames),
     };
     let copied = copied.into_iter().map(OsString::from).collect();
-    let muxer = ["-movflags", "+faststart", "-f", "mp4"].map(OsString::from).into();
-    Ok(Film { score, heard, beside, copied, muxer, to: work.join("video.mp4") })
+    behind.extend(["-movflags", "+faststart", "-f", "mp4"].map(str::to_owned));
+    let behind = behind.into_iter().map(OsString::from).collect();
+    Ok(Film { score, heard, beside, copied, behind, to: work.join("video.mp4") })
 }
 
 /// The arguments that name a list that was written here.

@@ -5,6 +5,7 @@
 
 mod cancelling;
 mod caption;
+mod compose;
 mod fetching;
 mod hostile;
 mod merge;

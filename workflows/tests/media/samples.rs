@@ -20,7 +20,7 @@ pub(crate) struct Spoken {
 
 /// What the voice says, and the second in which each sentence begins. `PocketSphinx` understands
 /// all of it wherever it begins; with other words a shift by a few samples can make a difference.
-const SENTENCES: [(&str, f64); 2] = [
+pub(crate) const SENTENCES: [(&str, f64); 2] = [
     ("once upon a time there was a young man", 0.5),
     ("he worked every day and he never asked for money", 4.5),
 ];
@@ -70,7 +70,7 @@ impl Samples {
     }
 
     /// Speaks a sentence into a file. The voice itself says when: it prints the end of each sound.
-    fn say(&self, text: &'static str, at: f64, name: &str) -> Spoken {
+    pub(crate) fn say(&self, text: &'static str, at: f64, name: &str) -> Spoken {
         let mut flite = Command::new("flite");
         flite.args(["-voice", "slt", "-psdur", "-t", text, "-o"]).arg(self.path(name));
         let printed = check(&mut flite);
