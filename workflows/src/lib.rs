@@ -25,14 +25,21 @@ mod tools;
 mod wav;
 
 pub use fetch::{Fetch, Fetched, Origin, Source, Stored};
-pub use ffmpeg::{Burn, Burned, MixMusic, Mixed, Preset, Scoring, Sound, Titled};
+pub use ffmpeg::{
+    Burn, Burned, ContactSheet, Conversion, Convert, Converted, Device, Glance, Glanced, MixMusic,
+    Mixed, Moment, PictureChoice, Preset, Resolution, Scoring, Sheet, Sheeted, Sound, SoundChoice,
+    Still, Thumbnail, Titled,
+};
 pub use lower::{Fate, Format, PictureCodec, Quality, SoundCodec, Way};
 pub use media::{
     ExtractAudio, Extracted, Facts, Media, Probe, Stream, StreamKind, Verified, Verify, Written,
 };
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
 pub use quantity::{ByteSize, Span};
-pub use register::{BACKGROUND_MUSIC, CAPTION, COMPOSE, MERGE, register, step_kinds};
+pub use register::{
+    BACKGROUND_MUSIC, CAPTION, COMPOSE, CONTACT_SHEET, CONVERT, MERGE, THUMBNAIL, register,
+    step_kinds,
+};
 pub use scenes::{
     Captioned, ChainCaptions, Chained, EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting,
     LastingAs, Lengths, MeasureScene, MixSound, Pair, PairScenes, Paired, Parts, Pictured,

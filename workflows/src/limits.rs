@@ -117,6 +117,78 @@ pub const MAX_WRITTEN_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 /// that holds back more is not cut, but encoded.
 pub const MAX_DELAY_COUNT: i64 = 2;
 
+/// Pictures that are looked through to cut a clip: nine hours at 30 a second. A longer clip is
+/// encoded.
+pub const MAX_CUT_COUNT: usize = 1_000_000;
+
+/// How much earlier a source is entered whose index may lead too far: what its keyframes are apart.
+pub const SEEK_MARGIN_S: f64 = 10.0;
+
+/// Pictures from whose order is told how far it goes: several groups of them.
+pub const ORDER_SAMPLE_COUNT: usize = 300;
+
+/// How far behind a clip its file is read for the pictures that end it: some are stored later than
+/// those that are shown behind them, and a file may begin later than at 0.
+pub const CUT_MARGIN_S: f64 = 2.0;
+
+/// Time for a test of an encoder in hardware, which takes a tenth of it. Beyond it the processor
+/// encodes.
+pub const HARDWARE_TEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The smallest side of a picture that can be asked for.
+pub const MIN_ASKED_SIDE_PIXELS: u32 = 144;
+
+/// The largest height that can be asked for: UHD.
+pub const MAX_ASKED_HEIGHT_PIXELS: u32 = 2_160;
+
+/// The largest width that can be asked for: UHD.
+pub const MAX_ASKED_WIDTH_PIXELS: u32 = 3_840;
+
+/// The fewest pictures a second that can be asked for.
+pub const MIN_ASKED_FRAMES_PER_SECOND: f64 = 1.0;
+
+/// The most pictures a second that can be asked for: slow motion.
+pub const MAX_ASKED_FRAMES_PER_SECOND: f64 = 240.0;
+
+/// The fewest kilobits of sound a second that can be asked for.
+pub const MIN_ASKED_KBIT_PER_SECOND: f64 = 16.0;
+
+/// The most kilobits of sound a second that can be asked for: what six channels need.
+pub const MAX_ASKED_KBIT_PER_SECOND: f64 = 512.0;
+
+/// The most channels of sound that can be asked for: what the encoders know an order of.
+pub const MAX_ASKED_CHANNELS_COUNT: u32 = 8;
+
+/// The fewest samples of sound a second that can be asked for: a telephone.
+pub const MIN_ASKED_SAMPLES_PER_SECOND: f64 = 8_000.0;
+
+/// The most samples of sound a second that can be asked for.
+pub const MAX_ASKED_SAMPLES_PER_SECOND: f64 = 192_000.0;
+
+/// The smallest width of a picture that is taken out of a film.
+pub const MIN_STILL_WIDTH_PIXELS: u32 = 16;
+
+/// Keyframes among which the most telling picture is looked for, spread over the film.
+pub const BEST_SAMPLE_COUNT: usize = 200;
+
+/// How much earlier the last picture is looked for when none is shown so late: the sound of a film
+/// may go on a little longer than its pictures.
+pub const LAST_PICTURE_S: f64 = 3.0;
+
+/// Pictures on one side of a contact sheet: twelve by twelve are as many as anybody looks at.
+/// Beyond it: `ffmpeg.input`.
+pub const MAX_SHEET_SIDE_COUNT: u32 = 12;
+
+/// The smallest width of a picture on a contact sheet.
+pub const MIN_TILE_WIDTH_PIXELS: u32 = 32;
+
+/// The largest width of a picture on a contact sheet.
+pub const MAX_TILE_WIDTH_PIXELS: u32 = 1_920;
+
+/// Seconds of film for each picture of a sheet from which on it is sought: below, going back to a
+/// keyframe each time is more work than decoding all.
+pub const SEEK_PAYS_S: f64 = 4.0;
+
 /// Share of the expected length that a written file must have. Below it: `verify.too_short`.
 pub const MIN_LENGTH_SHARE: f64 = 0.95;
 

@@ -3,7 +3,7 @@
 use callsheet_actors::EngineBuilder;
 
 use crate::fetch::Fetch;
-use crate::ffmpeg::{Burn, MixMusic};
+use crate::ffmpeg::{Burn, ContactSheet, Convert, Hardware, MixMusic, Thumbnail};
 use crate::media::{ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
 use crate::scenes::{
@@ -27,15 +27,25 @@ pub const MERGE: &str = include_str!("../definitions/merge.yaml");
 /// The workflow `compose`: make a film of scenes, voice-overs, captions and music in one encode.
 pub const COMPOSE: &str = include_str!("../definitions/compose.yaml");
 
+/// The workflow `convert`: write a media file in another container, coding, quality, size or length.
+pub const CONVERT: &str = include_str!("../definitions/convert.yaml");
+
+/// The workflow `thumbnail`: take one picture out of a film.
+pub const THUMBNAIL: &str = include_str!("../definitions/thumbnail.yaml");
+
+/// The workflow `contact-sheet`: lay pictures from all over a film side by side.
+pub const CONTACT_SHEET: &str = include_str!("../definitions/contact-sheet.yaml");
+
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
-    let workflows = [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE];
-    workflows.into_iter().fold(step_kinds(builder, options), EngineBuilder::workflow)
+    let shipped = [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE, CONVERT, THUMBNAIL, CONTACT_SHEET];
+    shipped.into_iter().fold(step_kinds(builder, options), EngineBuilder::workflow)
 }
 
 /// Registers the step kinds alone, for workflows of one's own.
 pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
     let slots = Slots::new(options.parallel_runs);
+    let hardware = Hardware::default();
     builder
         .step(Fetch::new(options))
         .step(Probe)
@@ -56,6 +66,9 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(MixSound::new(slots.clone()))
         .step(ChainCaptions)
         .step(JoinScenes::new(slots.clone()))
+        .step(Convert::new(slots.clone(), hardware))
+        .step(Thumbnail::new(slots.clone()))
+        .step(ContactSheet::new(slots.clone()))
         .step(Verify::new(slots))
 }
 

@@ -11,7 +11,7 @@ use super::codec::{Maker, PictureCodec, Quality, SoundCodec, picture_args, sound
 use super::filters::{even, fit};
 use super::format::Format;
 use super::plan::{Clip, Picture, Plan, Sound};
-use crate::limits::MAX_WRITTEN_BYTES;
+use crate::limits::{MAX_WRITTEN_BYTES, SEEK_MARGIN_S};
 use crate::media::{Stream, StreamKind, input_args};
 
 /// What becomes of one stream.
@@ -59,6 +59,8 @@ pub(crate) struct Lowered {
     /// What its pictures are encoded as, when they are.
     pub(crate) coding: Coding,
     format: Format,
+    /// Whether a seek in the source may end behind the place that was sought.
+    seeks_badly: bool,
     picture_filters: Vec<String>,
     maker: Maker,
     /// The arguments of each track of sound, in their order.
@@ -90,6 +92,7 @@ pub(crate) fn lower(plan: &Plan<'_>) -> StepResult<Lowered> {
         size: None,
         coding: Coding { codec, quality: picture.quality.unwrap_or_default() },
         format: plan.format,
+        seeks_badly: ["mpegts", "mpeg"].contains(&plan.facts.format.as_str()),
         picture_filters: Vec::new(),
         maker: Maker::Software,
         sounds: Vec::new(),
@@ -204,19 +207,34 @@ impl Lowered {
     /// The arguments that enter a source at the clip.
     pub(crate) fn seek(&self) -> Vec<String> {
         let Some(clip) = self.clip else { return Vec::new() };
-        let mut args = Vec::new();
-        if clip.from_s > 0.0 {
-            args.extend(["-ss".to_owned(), format!("{:.6}", clip.from_s)]);
+        if self.seeks_badly && clip.from_s > 0.0 {
+            let early = clip.from_s - SEEK_MARGIN_S;
+            return if early > 0.0 { vec!["-ss".to_owned(), seconds(early)] } else { Vec::new() };
         }
-        if let Some(to) = clip.to_s {
-            args.extend(["-t".to_owned(), format!("{:.6}", to - clip.from_s)]);
+        Self::span(clip.from_s, clip.to_s.map(|to| to - clip.from_s))
+    }
+
+    /// The arguments that leave out what a seek that was too early brought along.
+    fn trim(&self) -> Vec<String> {
+        let Some(clip) = self.clip.filter(|clip| self.seeks_badly && clip.from_s > 0.0) else {
+            return Vec::new();
+        };
+        Self::span(clip.from_s.min(SEEK_MARGIN_S), clip.to_s.map(|to| to - clip.from_s))
+    }
+
+    fn span(from_s: f64, length_s: Option<f64>) -> Vec<String> {
+        let mut args = Vec::new();
+        for (name, value) in [("-ss", Some(from_s).filter(|at| *at > 0.0)), ("-t", length_s)] {
+            if let Some(value) = value {
+                args.extend([name.to_owned(), seconds(value)]);
+            }
         }
         args
     }
 
     /// The arguments between the source and the file to write.
     pub(crate) fn output(&self) -> Vec<String> {
-        [self.pictures("0"), self.others("0"), self.container()].concat()
+        [self.trim(), self.pictures("0"), self.others("0"), self.container()].concat()
     }
 
     /// The arguments for pictures that come from an input.
@@ -236,6 +254,8 @@ impl Lowered {
         if !filters.is_empty() {
             args.extend(["-vf".to_owned(), filters.join(",")]);
         }
+        // Each picture once: by its rate, one that is late would be shown twice.
+        args.extend(["-fps_mode", "vfr"].map(str::to_owned));
         let Coding { codec, quality } = self.coding;
         args.extend(picture_args(codec, quality, self.maker).unwrap_or_default());
         args.extend(self.tag(codec.codec()));
@@ -461,6 +481,10 @@ fn picture_filters(wish: &Picture, stream: &Stream, size: &mut Option<(u32, u32)
     filters
 }
 
+fn seconds(seconds: f64) -> String {
+    format!("{seconds:.6}")
+}
+
 fn differs(fps: f64, from: Option<f64>) -> bool {
     from.is_none_or(|from| (fps - from).abs() > 0.01)
 }
@@ -610,10 +634,13 @@ mod tests {
             lower(&Plan { picture: Some(wish), ..plan(&facts, Format::Mp4) }).unwrap();
         assert_eq!(lowered.size, Some((640, 360)));
         let args = lowered.output().join(" ");
-        assert!(args.contains("-vf fps=10,scale=640:360,ass=a.ass -c:v libx264"), "{args}");
+        assert!(
+            args.contains("-vf fps=10,scale=640:360,ass=a.ass -fps_mode vfr -c:v libx264"),
+            "{args}"
+        );
         lowered.set_maker(Maker::Vaapi);
         let args = lowered.output().join(" ");
-        let tail = "ass=a.ass,format=nv12,hwupload -c:v h264_vaapi";
+        let tail = "ass=a.ass,format=nv12,hwupload -fps_mode vfr -c:v h264_vaapi";
         assert!(args.contains(tail), "{args}");
         assert_eq!(lowered.fates[0].encoder.as_deref(), Some("h264_vaapi"));
         let input = lowered.input(Path::new("/a"));
@@ -666,6 +693,23 @@ mod tests {
             assert_eq!(lowered.seek().join(" "), seek);
             lowered.encode_instead("it would be of no use");
             assert!(!ways(&lowered).contains(&Way::Cut));
+        }
+    }
+
+    #[test]
+    fn a_source_that_seeks_badly_is_entered_early() {
+        for (from_s, to_s, early, trim) in [
+            (15.0, Some(20.0), "-ss 5.000000", "-ss 10.000000 -t 5.000000 "),
+            (15.0, None, "-ss 5.000000", "-ss 10.000000 "),
+            (4.0, Some(5.0), "", "-ss 4.000000 -t 1.000000 "),
+            (0.0, Some(5.0), "-t 5.000000", ""),
+        ] {
+            let facts = Facts { format: "mpegts".to_owned(), ..facts(&FILM) };
+            let clip = Some(Clip { from_s, to_s });
+            let lowered = lower(&Plan { clip, ..plan(&facts, Format::Mp4) }).unwrap();
+            assert_eq!(lowered.seek().join(" "), early);
+            let output = lowered.output().join(" ");
+            assert!(output.starts_with(&format!("{trim}-map 0:0")), "{output}");
         }
     }
 

@@ -4,13 +4,14 @@
 //! clip lies before the first and behind the last of them is encoded. Parts are counted, not timed:
 //! by their times, pictures that are stored in another order than they are shown in come twice.
 
-use crate::limits::MAX_DELAY_COUNT;
+use crate::limits::{MAX_DELAY_COUNT, ORDER_SAMPLE_COUNT};
 
 /// One stored picture, in the order in which they are stored; times in the stream's own units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub(crate) pts: i64,
-    pub(crate) dts: i64,
+    /// When it is decoded; the first pictures of a file may not say it.
+    pub(crate) dts: Option<i64>,
     pub(crate) size: u64,
     pub(crate) key: bool,
 }
@@ -120,11 +121,19 @@ fn usual_step(shown: &[i64]) -> Option<i64> {
     steps.get(steps.len() / 2).copied()
 }
 
-/// By how many pictures the first is held back, in whole ones.
+/// By how many pictures the first is held back, in whole ones: what it says itself, or else the
+/// least that the order of the pictures needs.
 fn delay(copied: &[Packet], step: i64) -> Option<u8> {
     let first = copied.first()?;
-    let held = first.pts - first.dts;
-    let delay = (held + step / 2).div_euclid(step);
+    let needed = |(n, packet): (usize, &Packet)| {
+        let earlier = copied.iter().filter(|other| other.pts < packet.pts).count();
+        n.saturating_sub(earlier) as i64
+    };
+    let delay = match first.dts {
+        Some(dts) => (first.pts - dts + step / 2).div_euclid(step),
+        // A few groups of pictures show it, and a whole film would take too long.
+        None => copied.iter().take(ORDER_SAMPLE_COUNT).enumerate().map(needed).max()?,
+    };
     (0..=MAX_DELAY_COUNT).contains(&delay).then_some(delay as u8)
 }
 
@@ -145,7 +154,7 @@ mod tests {
                 pair.swap(0, 1);
             }
             for n in order {
-                let dts = (packets.len() as i64 - 1) * step;
+                let dts = Some((packets.len() as i64 - 1) * step);
                 let pts = (at + n) as i64 * step;
                 packets.push(Packet { pts, dts, size: packets.len() as u64, key: n == 0 });
             }
@@ -175,10 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn the_delay_is_found_in_the_order_where_nothing_says_it() {
+        let mut packets = film(&[11, 11], 100);
+        packets.iter_mut().for_each(|packet| packet.dts = None);
+        assert_eq!(smart_cut(&packets, 0, 2_200).unwrap().delay, 1);
+        packets.sort_by_key(|packet| packet.pts);
+        assert_eq!(smart_cut(&packets, 0, 2_200).unwrap().delay, 0);
+    }
+
+    #[test]
     fn what_cannot_be_cut_says_why() {
         let packets = film(&[10, 10, 10], 100);
         let mut late = packets.clone();
-        late.iter_mut().for_each(|packet| packet.dts -= 500);
+        late.iter_mut().for_each(|packet| packet.dts = packet.dts.map(|dts| dts - 500));
         let mut twice = packets.clone();
         twice[3].pts = twice[4].pts;
         let mut open = packets.clone();

@@ -6,6 +6,7 @@
 mod cancelling;
 mod caption;
 mod compose;
+mod convert;
 mod fetching;
 mod hostile;
 mod merge;
@@ -13,4 +14,5 @@ mod music;
 mod openai;
 mod samples;
 mod steps;
+mod stills;
 mod support;
