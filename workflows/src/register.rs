@@ -27,7 +27,7 @@ pub const MERGE: &str = include_str!("../definitions/merge.yaml");
 /// The workflow `compose`: make a film of scenes, voice-overs, captions and music in one encode.
 pub const COMPOSE: &str = include_str!("../definitions/compose.yaml");
 
-/// The workflow `convert`: write a media file in another container, coding, quality, size or length.
+/// The workflow `convert`: another container, coding, quality, size or length.
 pub const CONVERT: &str = include_str!("../definitions/convert.yaml");
 
 /// The workflow `thumbnail`: take one picture out of a film.

@@ -300,7 +300,8 @@ mod tests {
 
     const SAID: &str = "packet|pts=0|dts=-512|size=90|flags=K_\n\
         packet|pts=1024|dts=0|size=10|flags=__\n\
-        stream|codec_name=h264|profile=High|pix_fmt=yuv420p|field_order=progressive|time_base=1/12800\n\
+        stream|codec_name=h264|profile=High|pix_fmt=yuv420p|field_order=progressive|\
+        time_base=1/12800\n\
         format|start_time=0.500000\n";
 
     #[test]
