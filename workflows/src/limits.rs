@@ -243,10 +243,10 @@ pub const MIN_FILM_SIDE_PIXELS: u32 = 480;
 pub const MAX_FILM_SIDE_PIXELS: u32 = 3_840;
 
 /// Fewest pictures a second of a joined film. Beyond it: `merge.input`.
-pub const MIN_FPS: f64 = 1.0;
+pub const MIN_FILM_FRAMES_PER_SECOND: f64 = 1.0;
 
 /// Most pictures a second of a joined film. Beyond it: `merge.input`.
-pub const MAX_FPS: f64 = 120.0;
+pub const MAX_FILM_FRAMES_PER_SECOND: f64 = 120.0;
 
 /// Samples a second of every sound that is mixed.
 pub const SAMPLES_PER_SECOND: u64 = 48_000;

@@ -1,4 +1,5 @@
-//! The filter graph that lays music under a sound, where there is any. Nothing in it comes from a user but numbers.
+//! The filter graph that lays music under a sound, where there is any. Nothing in it comes from a
+//! user but numbers.
 
 use super::loudness::Level;
 

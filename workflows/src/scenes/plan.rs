@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::rate::Rate;
 use super::timeline::{Lasting, LastingAs, Lengths, Shot, timeline};
-use crate::limits::{MAX_DURATION_S, MAX_FPS, MAX_SCENE_S, MIN_FPS, MIN_SCENE_S};
+use crate::limits::{
+    MAX_DURATION_S, MAX_FILM_FRAMES_PER_SECOND, MAX_SCENE_S, MIN_FILM_FRAMES_PER_SECOND,
+    MIN_SCENE_S,
+};
 
 /// Plans the film: how many pictures and samples each scene has, and when it begins.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +100,8 @@ fn plan(input: &Unplanned) -> StepResult<Planned> {
 /// `merge.input` when it is out of bounds.
 pub(super) fn rate(fps: f64) -> StepResult<Rate> {
     Rate::of(fps).ok_or_else(|| {
-        let message = format!("`fps` is {fps}, expected {MIN_FPS} to {MAX_FPS}");
+        let (least, most) = (MIN_FILM_FRAMES_PER_SECOND, MAX_FILM_FRAMES_PER_SECOND);
+        let message = format!("`fps` is {fps}, expected {least} to {most}");
         StepError::fatal("merge.input", message)
     })
 }

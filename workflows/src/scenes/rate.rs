@@ -1,7 +1,7 @@
 //! Pictures a second as a fraction, and what follows from it: every instant of a joined film lies
 //! on a picture, and every picture on a sample of the sound.
 
-use crate::limits::{MAX_FPS, MIN_FPS, SAMPLES_PER_SECOND};
+use crate::limits::{MAX_FILM_FRAMES_PER_SECOND, MIN_FILM_FRAMES_PER_SECOND, SAMPLES_PER_SECOND};
 
 /// Pictures a second: `above / below`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ const MIN_TICKS: u64 = 10_000;
 impl Rate {
     /// A rate as people write it; none when it is out of bounds.
     pub(crate) fn of(fps: f64) -> Option<Self> {
-        if !(MIN_FPS..=MAX_FPS).contains(&fps) {
+        if !(MIN_FILM_FRAMES_PER_SECOND..=MAX_FILM_FRAMES_PER_SECOND).contains(&fps) {
             return None;
         }
         let shown = |n: &u64| (fps - *n as f64 * 1_000.0 / 1_001.0).abs() < WRITTEN_SO;
