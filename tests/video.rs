@@ -3,12 +3,27 @@
 
 #[path = "video/cancel.rs"]
 mod cancel;
+#[path = "video/commands.rs"]
+mod commands;
+#[path = "video/encodes.rs"]
+mod encodes;
+#[path = "cli/fakes.rs"]
+#[allow(dead_code)] // Shared with the tests of the command, which use all of it.
+mod fakes;
 #[path = "video/hostile.rs"]
 mod hostile;
+#[path = "video/journal.rs"]
+mod journal;
+#[path = "video/kills.rs"]
+mod kills;
 #[path = "video/media.rs"]
 mod media;
+#[path = "video/paid.rs"]
+mod paid;
 #[path = "video/resume.rs"]
 mod resume;
+#[path = "video/samples.rs"]
+mod samples;
 #[path = "cli/world.rs"]
 #[allow(dead_code)] // Shared with the tests of the command, which use all of it.
 mod world;

@@ -73,8 +73,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
-        let mut child =
-            callsheet(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(callsheet(dir, args))
+    }
+
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (stderr, into) = (child.stderr.take().unwrap(), said.clone());
         let listener = thread::spawn(move || {
@@ -98,16 +101,28 @@ impl Running {
 
     /// Waits until it has said this, and answers with the line.
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        self.hear(words).unwrap_or_else(|| panic!("never said `{words}`: {}", self.said()))
+    }
+
+    /// The same; none when it ends before.
+    pub(crate) fn hear(&mut self, words: &str) -> Option<String> {
         let since = Instant::now();
         loop {
-            if let Some(line) = self.said().lines().find(|line| line.contains(words)) {
-                return line.to_owned();
-            }
             let ended = self.is_over();
-            let late = since.elapsed() > PATIENCE || (ended && !self.said().contains(words));
-            assert!(!late, "never said `{words}`: {}", self.said());
+            if let Some(line) = self.said().lines().find(|line| line.contains(words)) {
+                return Some(line.to_owned());
+            }
+            if ended {
+                return None;
+            }
+            assert!(since.elapsed() < PATIENCE, "never said `{words}`: {}", self.said());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Whether it has ended and all of its words are here.
@@ -119,6 +134,18 @@ impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Whether it ends by itself within a time.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        let since = Instant::now();
+        while since.elapsed() < time {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
     }
 
     /// Waits for its end.

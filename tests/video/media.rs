@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::world::Running;
+use super::world::{Running, callsheet};
 
 /// Runs a tool; its failure is the test's.
 fn tool(program: &str, args: &[&str]) {
@@ -36,18 +36,27 @@ pub(crate) fn speaking_picture(path: &Path, text: &str) {
 
 /// Starts a server whose steps may read files of this machine; answers with its address too.
 pub(crate) fn serve(path: &Path) -> (Running, String) {
-    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "state", "--allow-local-paths"];
-    let flows = path.join("flows");
-    let args: Vec<&str> = if flows.is_dir() {
-        [&args[..], &["--workflows", "flows"]].concat()
-    } else {
-        args.to_vec()
-    };
-    let mut running = Running::start(path, &args);
-    let line = running.wait_for("callsheet listens on ");
-    let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap();
-    let url = url.trim_end_matches(',').to_owned();
+    let mut running = Running::of(serve_command(path, "state", &[]));
+    let url = address(&mut running).expect("the server lives");
     (running, url)
+}
+
+/// The command of such a server; it offers what is in `flows`.
+pub(crate) fn serve_command(path: &Path, state: &str, env: &[(String, String)]) -> Command {
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", state, "--allow-local-paths"];
+    let mut command = callsheet(path, &args);
+    if path.join("flows").is_dir() {
+        command.args(["--workflows", "flows"]);
+    }
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// Where a server listens; none when it dies before.
+pub(crate) fn address(running: &mut Running) -> Option<String> {
+    let line = running.hear("callsheet listens on ")?;
+    let url = line.split(' ').find(|word| word.starts_with("http://"))?;
+    Some(url.trim_end_matches(',').to_owned())
 }
 
 /// Process numbers of everything that works for the engine whose data is in `state`: each of them
@@ -77,4 +86,12 @@ pub(crate) fn files(directory: &Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+/// How long a file is, by its container.
+pub(crate) fn ffprobe_seconds(path: &Path) -> f64 {
+    let args = ["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration"];
+    let output = Command::new("ffprobe").args(args).arg(path).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    printed.parse().unwrap_or_else(|_| panic!("{}: `{printed}`", path.display()))
 }

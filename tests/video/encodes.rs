@@ -1,0 +1,90 @@
+//! A ledger of finished encodes, kept outside the engine: programs on the `PATH` in front of the
+//! real ones note each run that has ended well.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::journal::{Journal, Place};
+
+/// Programs whose runs are noted: the encoder, and the sandbox that it may run in.
+const NOTED: [&str; 2] = ["ffmpeg", "bwrap"];
+
+/// Programs that note, and what they have noted.
+pub(crate) struct Encodes {
+    dir: PathBuf,
+}
+
+/// A run that has ended well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Encode {
+    /// Job and fence of the attempt, from the work directory that is named in the arguments.
+    pub(crate) attempt: Option<(String, u64)>,
+    pub(crate) line: String,
+}
+
+impl Encodes {
+    /// Puts the programs into a directory.
+    pub(crate) fn new(dir: &Path) -> Self {
+        let dir = dir.join("noted");
+        std::fs::create_dir_all(&dir).unwrap();
+        for program in NOTED {
+            let Some(real) = find(program) else { continue };
+            // The real program dies with the one that waits for it, as it does with the engine.
+            let script = format!(
+                "#!/bin/sh\nsetpriv --pdeathsig KILL '{}' \"$@\"\ncode=$?\n\
+                 if [ $code = 0 ]; then echo \"$PWD\" \"$@\" | tr '\\n' ' ' >> '{1}'; \
+                 echo >> '{1}'; fi\nexit $code\n",
+                real.display(),
+                dir.join("ledger").display()
+            );
+            let path = dir.join(program);
+            std::fs::write(&path, script).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// The `PATH` on which they come first.
+    pub(crate) fn path(&self) -> OsString {
+        let old = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = std::iter::once(self.dir.clone()).chain(std::env::split_paths(&old));
+        std::env::join_paths(dirs).unwrap()
+    }
+
+    /// The runs that have ended well and had a work directory, in their order.
+    pub(crate) fn read(&self) -> Vec<Encode> {
+        let text = std::fs::read(self.dir.join("ledger")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let encodes = lines.map(|line| Encode { attempt: attempt(line), line: line.to_owned() });
+        encodes.collect()
+    }
+}
+
+impl Encode {
+    /// What it was made for, if that is recorded.
+    pub(crate) fn place<'a>(&self, journal: &'a Journal) -> Option<&'a Place> {
+        let (job, fence) = self.attempt.as_ref()?;
+        journal.place(job, *fence)
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+/// The job and the fence in `…/work/JOB/FENCE/…`.
+fn attempt(line: &str) -> Option<(String, u64)> {
+    let (_, rest) = line.split_once("/work/")?;
+    let mut parts = rest.split(['/', ' ']);
+    Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?))
+}
+
+#[test]
+fn the_attempt_stands_in_the_line() {
+    let line = "/ -y -i file:/x/state/artifacts/aa -f mp4 file:/x/state/work/J-1/7/out.mp4 ";
+    assert_eq!(attempt(line), Some(("J-1".to_owned(), 7)));
+    assert_eq!(attempt("/ -i a.mp4 -f null -"), None);
+}

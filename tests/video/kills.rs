@@ -1,0 +1,230 @@
+//! Each shipped workflow, killed with SIGKILL at random moments: the job ends all the same, no step
+//! that has its result begins again, no finished encode is made twice, and nothing is left behind.
+//!
+//! `CALLSHEET_KILLS` sets the kills of each workflow (3 unless set; the full proof is 50),
+//! `CALLSHEET_KILL_SEED` the seed, which is printed, and `CALLSHEET_WORKFLOW` picks workflows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::commands::works;
+use super::encodes::Encodes;
+use super::journal::{Journal, Place};
+use super::media::{files, workers};
+use super::samples::{Example, wanted};
+use super::world::{Finished, Running, callsheet};
+
+/// Kills of one job: a third death of one attempt would rightly quarantine it.
+const KILLS_A_JOB: u64 = 2;
+
+#[test]
+fn killed_at_random_moments_every_workflow_ends_and_repeats_nothing() {
+    let wanted_kills = number("CALLSHEET_KILLS", 3);
+    let seed = number("CALLSHEET_KILL_SEED", 0x5eed);
+    let mut draw = Draw(seed);
+    for example in wanted() {
+        let whole = works(&example);
+        let mut tally = Tally::default();
+        while tally.kills < wanted_kills {
+            assert!(tally.jobs < wanted_kills * 4 + 8, "too many jobs end before their kill");
+            tally.jobs += 1;
+            let kills = KILLS_A_JOB.min(wanted_kills - tally.kills);
+            killed_job(&example, kills, whole, &mut draw, &mut tally);
+        }
+        println!(
+            "{}: {} kills of {} jobs (seed {seed}), all succeeded; {} steps and {} encodes were \
+             recorded before a kill and not repeated, {} attempts were cut off and made again",
+            example.workflow, tally.kills, tally.jobs, tally.kept, tally.encodes, tally.cut
+        );
+    }
+}
+
+/// What was seen over all jobs of a workflow.
+#[derive(Default)]
+struct Tally {
+    jobs: u64,
+    kills: u64,
+    kept: usize,
+    encodes: usize,
+    cut: usize,
+}
+
+/// One job, killed up to so many times and then let be.
+fn killed_job(example: &Example, kills: u64, whole: Duration, draw: &mut Draw, tally: &mut Tally) {
+    let site = Site::new();
+    let mut seen = Seen::default();
+    for _ in 0..kills {
+        let mut running = Running::of(site.command(example));
+        let moment = whole.mul_f64(draw.share());
+        if running.ends_within(moment) {
+            break;
+        }
+        running.signal(Signal::KILL);
+        running.end();
+        site.is_deserted();
+        tally.kills += 1;
+        let journal = Journal::read(&site.state());
+        seen.check(&journal, &site.encodes);
+        seen.keep(&journal, &site.encodes);
+        tally.cut += journal.open.len();
+    }
+    let result = site.finish(example).json();
+    assert_eq!(result["status"], "succeeded", "{example:?}: {result}");
+    site.is_deserted();
+    site.is_tidy();
+    let journal = Journal::read(&site.state());
+    assert!(journal.jobs.values().all(|status| status == "succeeded"), "{:?}", journal.jobs);
+    seen.check(&journal, &site.encodes);
+    tally.kept += seen.done.len();
+    tally.encodes += seen.encodes_kept;
+    has_its_files(&site, example, &result);
+}
+
+fn has_its_files(site: &Site, example: &Example, result: &Value) {
+    for (place, file) in result["files"].as_object().into_iter().flatten() {
+        let path = site.path.join(file.as_str().unwrap());
+        let is_full = std::fs::metadata(&path).is_ok_and(|about| about.len() > 0);
+        assert!(is_full, "{example:?}: `{place}` is missing or empty");
+    }
+}
+
+/// What was recorded at the kills so far.
+#[derive(Default)]
+struct Seen {
+    done: BTreeSet<Place>,
+    /// Length of the ledger when each place was first seen done.
+    lines: Vec<(Place, usize)>,
+    encodes_kept: usize,
+}
+
+impl Seen {
+    /// What has its result keeps it, and nothing was encoded for it since.
+    fn check(&self, journal: &Journal, encodes: &Encodes) {
+        assert!(self.done.is_subset(&journal.done), "a result is lost: {:?}", self.done);
+        let made = encodes.read();
+        for (place, lines) in &self.lines {
+            let again = made[*lines..].iter().find(|encode| encode.place(journal) == Some(place));
+            assert_eq!(again, None, "{place:?} had its result, and was encoded again");
+        }
+    }
+
+    fn keep(&mut self, journal: &Journal, encodes: &Encodes) {
+        let made = encodes.read();
+        for place in journal.done.difference(&self.done) {
+            self.lines.push((place.clone(), made.len()));
+            self.encodes_kept +=
+                made.iter().filter(|encode| encode.place(journal) == Some(place)).count();
+        }
+        self.done.extend(journal.done.iter().cloned());
+    }
+}
+
+/// A directory in which a job runs, with its data in `state`.
+struct Site {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    encodes: Encodes,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap();
+        let encodes = Encodes::new(&path);
+        Self { _dir: dir, path, encodes }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    fn command(&self, example: &Example) -> std::process::Command {
+        let args = example.args("out", &["--data-dir", "state", "--progress", "none"]);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = callsheet(&self.path, &args);
+        command.env("PATH", self.encodes.path());
+        command
+    }
+
+    /// Runs the job to its end.
+    fn finish(&self, example: &Example) -> Finished {
+        Finished::from(self.command(example).output().unwrap()).has_ended_with(0)
+    }
+
+    /// Whoever worked for an engine that is gone is gone too.
+    fn is_deserted(&self) {
+        let state = self.state();
+        let gone = (0..1_000).any(|_| {
+            !state.is_dir() || workers(&state).is_empty() || {
+                std::thread::sleep(Duration::from_millis(10));
+                false
+            }
+        });
+        assert!(gone, "processes outlived the engine: {:?}", workers(&state));
+    }
+
+    /// No file is left of work that is over.
+    fn is_tidy(&self) {
+        for place in ["work", "artifacts/tmp"] {
+            let mut left = files(&self.state().join(place));
+            // Empty, and swept away by the next one to open the store.
+            left.retain(|path| path.file_name().is_none_or(|name| name != "lock"));
+            assert_eq!(left, Vec::<PathBuf>::new(), "in {place}");
+        }
+    }
+}
+
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Numbers from a seed (xorshift64*, Vigna 2016).
+pub(crate) struct Draw(pub(crate) u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+    }
+
+    /// A number from 0 to 1.
+    pub(crate) fn share(&mut self) -> f64 {
+        self.next() as f64 / f64::from(u32::MAX)
+    }
+}
+
+/// The checks above notice what they are there for.
+#[test]
+fn a_repeated_encode_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let encodes = Encodes::new(dir.path());
+    let place = Place { job: "J".into(), step: "burn".into(), item: 0 };
+    let mut journal = Journal::default();
+    for fence in [3, 4] {
+        journal.attempts.insert(("J".into(), fence), place.clone());
+    }
+    journal.done.insert(place);
+    let note = |fence: u64| {
+        let to = dir.path().join(format!("work/J/{fence}"));
+        std::fs::create_dir_all(&to).unwrap();
+        let args = ["-v", "error", "-f", "lavfi", "-i", "color=size=16x16:duration=0.1"];
+        let mut command = std::process::Command::new("ffmpeg");
+        command.args(args).arg(to.join("out.mp4")).env("PATH", encodes.path());
+        assert!(command.status().unwrap().success());
+    };
+    note(3);
+    let mut seen = Seen::default();
+    seen.keep(&journal, &encodes);
+    assert_eq!(seen.encodes_kept, 1);
+    seen.check(&journal, &encodes);
+    note(4);
+    let check = std::panic::AssertUnwindSafe(|| seen.check(&journal, &encodes));
+    assert!(std::panic::catch_unwind(check).is_err(), "an encode for a finished step passed");
+    assert!(Path::new(dir.path()).is_dir());
+}
