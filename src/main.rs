@@ -1,8 +1,6 @@
 //! The `callsheet` command: reads the command line and hands over to [`cli`].
 
 mod cli;
-#[cfg(feature = "failpoints")]
-mod deaths;
 
 /// Small values are made on one thread and dropped on another all the time; glibc's allocator takes
 /// a third of the steps a second for that. See `docs/performance.md`.
@@ -10,7 +8,5 @@ mod deaths;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    #[cfg(feature = "failpoints")]
-    deaths::arm();
     cli::main()
 }

@@ -21,4 +21,5 @@ mod upkeep;
 #[path = "cli/words.rs"]
 mod words;
 #[path = "cli/world.rs"]
+#[allow(dead_code)] // Shared with the tests on media, which use all of it.
 mod world;

@@ -3,6 +3,8 @@
 
 #[path = "video/cancel.rs"]
 mod cancel;
+#[path = "video/cancels.rs"]
+mod cancels;
 #[path = "video/commands.rs"]
 mod commands;
 #[path = "video/encodes.rs"]

@@ -2,6 +2,8 @@
 
 mod bench;
 mod correct;
+#[cfg(feature = "failpoints")]
+mod deaths;
 mod demo;
 mod env;
 mod error;
@@ -82,6 +84,8 @@ enum Command {
 
 /// Reads the command line, does what it says, and answers with the exit code.
 pub(crate) fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    deaths::arm();
     let cli = match read() {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),

@@ -75,16 +75,15 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-/// The job and the fence in `…/work/JOB/FENCE/…`.
+/// The job and the fence: the two names below the first directory that is called `work`.
 fn attempt(line: &str) -> Option<(String, u64)> {
-    let (_, rest) = line.split_once("/work/")?;
-    let mut parts = rest.split(['/', ' ']);
-    Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?))
+    let mut names = line.split(['/', ' ']).skip_while(|name| *name != "work").skip(1);
+    Some((names.next()?.to_owned(), names.next()?.parse().ok()?))
 }
 
 #[test]
 fn the_attempt_stands_in_the_line() {
-    let line = "/ -y -i file:/x/state/artifacts/aa -f mp4 file:/x/state/work/J-1/7/out.mp4 ";
-    assert_eq!(attempt(line), Some(("J-1".to_owned(), 7)));
+    let line = ["-y -i file:", "x", "state", "work", "J-1", "7", "out.mp4 "].join("/");
+    assert_eq!(attempt(&line), Some(("J-1".to_owned(), 7)));
     assert_eq!(attempt("/ -i a.mp4 -f null -"), None);
 }
