@@ -16,7 +16,10 @@ mod memory;
 mod sled_store;
 mod store;
 
-pub use artifacts::{Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, is_plain_name};
+pub use artifacts::{
+    Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, Due, Hold, Keep, ResultKey,
+    ResultStore, Terms, Trimmed, is_plain_name, mentions,
+};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use sled_store::SledStore;

@@ -143,6 +143,18 @@ pub const COPY_CHUNK_BYTES: usize = 128 * 1024;
 /// Length of an artifact's name, that of a file name on every common file system.
 pub const MAX_ARTIFACT_NAME_BYTES: usize = 255;
 
+/// Locks that keep two from working on the same content at once. More of them than threads: others
+/// wait for one only by chance, and for the time of a rename.
+pub const ARTIFACT_LOCKS_COUNT: usize = 64;
+
+/// Results of steps that are kept. Beyond it those that were used longest ago are forgotten: each is
+/// a file that every sweep reads.
+pub const MAX_RESULTS_COUNT: u64 = 100_000;
+
+/// Largest file of a kept result: an output of the largest size, and the contents that it names.
+/// Beyond it the file is taken for damaged.
+pub const MAX_RESULT_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// sled writes a page to a file of its own, which it never syncs, beyond a quarter of a segment.
 pub const SLED_BLOB_THRESHOLD_BYTES: usize = 512 * 1024 / 4;
 

@@ -1,15 +1,18 @@
 //! The artifact store on local disk: a file under its hash, whole or not there at all.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use callsheet_engine::mutated;
 
 use super::Digest;
+use super::keep::Keep;
+use super::ledger::{Hold, Ledger};
 use super::staging::{Staging, make_dir};
 use crate::limits::COPY_CHUNK_BYTES;
 
@@ -34,6 +37,16 @@ pub enum ArtifactError {
     Full {
         /// Where.
         path: PathBuf,
+    },
+    /// All contents together would have more bytes than they may.
+    #[error("{size} bytes more do not fit: {used} of {most} bytes are in use")]
+    Quota {
+        /// The bytes that were to be stored.
+        size: u64,
+        /// The bytes of all contents.
+        used: u64,
+        /// The most that they may have.
+        most: u64,
     },
     /// Only regular files can be stored.
     #[error("`{}` is not a regular file", path.display())]
@@ -67,12 +80,31 @@ pub enum ArtifactError {
 
 /// Files stored once under the BLAKE3 hash of their content. Cheap to clone.
 ///
+/// What is put is kept for ever, unless the handle was got from [`under`](Self::under).
+///
 /// All methods block; call them where blocking is allowed. Any number of stores, in any number of
 /// processes, may work on the same directory at once.
 #[derive(Clone, Debug)]
 pub struct ArtifactStore {
     root: PathBuf,
-    staging: Arc<Staging>,
+    pub(super) staging: Arc<Staging>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) terms: Terms,
+}
+
+/// On what terms contents are put and prolonged.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How long they are kept from then on; none for ever.
+    pub keep_for: Option<Duration>,
+    /// Whose they are in use by.
+    pub hold: Option<Arc<Hold>>,
+}
+
+impl Terms {
+    pub(super) fn keep(&self) -> Keep {
+        Keep::lasting(self.keep_for)
+    }
 }
 
 impl ArtifactStore {
@@ -93,7 +125,14 @@ impl ArtifactStore {
             Staging::open(&root.join("tmp"))
         };
         let staging = opened().map_err(|source| io_error("open", &root, source))?;
-        Ok(Self { root, staging: Arc::new(staging) })
+        let (ledger, terms) = (Arc::default(), Terms::default());
+        Ok(Self { root, staging: Arc::new(staging), ledger, terms })
+    }
+
+    /// The same store on other terms.
+    #[must_use]
+    pub fn under(&self, terms: Terms) -> Self {
+        Self { terms, ..self.clone() }
     }
 
     /// Where the store is.
@@ -118,7 +157,7 @@ impl ArtifactStore {
         let mut temp = self.new_temp()?;
         let hashed = copy_hashing(&mut from, &mut temp.file);
         let (digest, size) = hashed.map_err(|source| io_error("write", &temp.path, source))?;
-        self.keep(temp, &digest)?;
+        self.keep(temp, (&digest, size))?;
         Ok((digest, size))
     }
 
@@ -233,36 +272,75 @@ impl ArtifactStore {
         let mut file = File::open(temp_path).map_err(|e| io_error("read", temp_path, e))?;
         let hashed = copy_hashing(&mut file, &mut io::sink());
         let (digest, size) = hashed.map_err(|e| io_error("read", temp_path, e))?;
-        self.settle(&file, temp_path, &digest)?;
+        self.settle(&file, temp_path, (&digest, size))?;
         Ok((digest, size))
     }
 
-    fn keep(&self, mut temp: Temp, digest: &Digest) -> Result<(), ArtifactError> {
-        self.settle(&temp.file, &temp.path, digest)?;
+    fn keep(&self, mut temp: Temp, content: (&Digest, u64)) -> Result<(), ArtifactError> {
+        self.settle(&temp.file, &temp.path, content)?;
         temp.kept = true;
         Ok(())
     }
 
     /// Makes a whole file durable and gives it its name. Writers of the same content may race: each
     /// renames a whole file over another one that is the same, and so mends a damaged one.
-    fn settle(&self, file: &File, temp: &Path, digest: &Digest) -> Result<(), ArtifactError> {
+    fn settle(
+        &self,
+        file: &File,
+        temp: &Path,
+        (digest, size): (&Digest, u64),
+    ) -> Result<(), ArtifactError> {
         let sync = || if mutated("artifact-fsync") { Ok(()) } else { file.sync_all() };
-        let durable = file.set_permissions(Permissions::from_mode(0o400)).and_then(|()| sync());
+        let durable = self.terms.keep().write(file).and_then(|()| sync());
         durable.map_err(|e| io_error("sync", temp, e))?;
         fail::fail_point!("artifact.written");
         let path = self.path(digest);
+        let shard = path.parent().expect("an artifact's path has the root above it");
+        self.place((file, temp), (digest, size), &path)?;
+        sync_dir(shard).map_err(|e| io_error("store", &path, e))?;
+        fail::fail_point!("artifact.stored");
+        debug_assert!(self.terms.hold.is_none() || self.contains(digest), "it is there");
+        Ok(())
+    }
+
+    /// Renames a file to its name, once there is room for it, and takes it into use.
+    fn place(
+        &self,
+        (file, temp): (&File, &Path),
+        (digest, size): (&Digest, u64),
+        path: &Path,
+    ) -> Result<(), ArtifactError> {
+        let mut uses = self.ledger.lock(digest);
+        let before = fs::symlink_metadata(path).ok();
+        let freed = before.as_ref().map_or(0, fs::Metadata::len);
+        let more = size.saturating_sub(freed);
+        if !self.ledger.take(more) {
+            let (used, most) = (self.ledger.used(), self.ledger.most());
+            return Err(ArtifactError::Quota { size, used, most });
+        }
         let placed = || -> io::Result<()> {
+            if let Some(before) = &before {
+                // Whoever was promised more still has it.
+                if Keep::read(before)?.prolong(file)? {
+                    file.sync_all()?;
+                }
+            }
             let shard = path.parent().expect("an artifact's path has the root above it");
             if make_dir(shard)? {
                 sync_dir(&self.root)?;
             }
-            fs::rename(temp, &path)?;
-            fail::fail_point!("artifact.renamed");
-            sync_dir(shard)
+            fs::rename(temp, path)
         };
-        placed().map_err(|e| io_error("store", &path, e))?;
-        fail::fail_point!("artifact.stored");
-        debug_assert!(self.contains(digest), "what was stored is there");
+        if let Err(error) = placed() {
+            self.ledger.give_back(more);
+            return Err(io_error("store", path, error));
+        }
+        self.ledger.give_back(freed.saturating_sub(size));
+        if let Some(hold) = &self.terms.hold {
+            hold.add(digest, &mut uses);
+        }
+        drop(uses);
+        fail::fail_point!("artifact.renamed");
         Ok(())
     }
 }
@@ -326,7 +404,7 @@ fn read_error(digest: &Digest, path: &Path, source: io::Error) -> ArtifactError 
     }
 }
 
-fn io_error(what: &'static str, path: &Path, source: io::Error) -> ArtifactError {
+pub(super) fn io_error(what: &'static str, path: &Path, source: io::Error) -> ArtifactError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ArtifactError::Full { path },
