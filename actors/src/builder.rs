@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet_engine::Plan;
-use callsheet_engine::definition::{Catalog, Problem, Problems};
+use callsheet_engine::definition::{Catalog, Effect, Problem, Problems};
 use callsheet_storage::{ArtifactStore, MemoryStore, SledStore, Store};
 use ractor::Actor;
 use schemars::JsonSchema;
@@ -21,6 +21,7 @@ use crate::context::{Shared, StepContext};
 use crate::core::{Core, Parts};
 use crate::engine::{Engine, Inner, Runtimes};
 use crate::error::EngineError;
+use crate::files::{self, Files, Keeping};
 use crate::limits::{
     DRAIN_GRACE, MAX_ACTIVE_JOBS_COUNT, MAX_BLOCKING_THREADS_COUNT, PROGRESS_BACKLOG_COUNT,
 };
@@ -40,6 +41,7 @@ pub struct EngineBuilder {
     workflows: Vec<String>,
     drain_grace: Duration,
     max_active_jobs: usize,
+    keeping: Keeping,
 }
 
 enum Place {
@@ -56,6 +58,7 @@ impl EngineBuilder {
             workflows: Vec::new(),
             drain_grace: DRAIN_GRACE,
             max_active_jobs: MAX_ACTIVE_JOBS_COUNT,
+            keeping: Keeping::default(),
         }
     }
 
@@ -116,6 +119,13 @@ impl EngineBuilder {
         self
     }
 
+    /// How long files are kept, how many bytes they may have, and whether results are kept for
+    /// steps with the same input.
+    pub fn keeping(mut self, keeping: Keeping) -> Self {
+        self.keeping = keeping;
+        self
+    }
+
     /// Opens the engine. Every job that has not ended goes on.
     ///
     /// # Errors
@@ -138,9 +148,14 @@ impl EngineBuilder {
         else {
             return Err(EngineError::Setup("the runtimes did not start".into()));
         };
+        let (store, keeping, runtime) = (place.store.clone(), self.keeping, control.clone());
+        let counted = move || Files::new(place.artifacts, store, keeping, runtime);
+        let files = tokio::task::spawn_blocking(counted).await;
+        let files = files.map_err(|error| EngineError::Setup(error.to_string()))??;
+        let files = Arc::new(files);
         let shared = Shared {
             runtime: bodies,
-            artifacts: place.artifacts,
+            files: files.clone(),
             work_root: place.work_root,
             progress: broadcast::Sender::new(PROGRESS_BACKLOG_COUNT),
             gauges: Arc::default(),
@@ -156,6 +171,7 @@ impl EngineBuilder {
         plans.into_iter().for_each(|plan| core.plans.register(plan));
         let core = Arc::new(core);
         control.spawn(watch(core.clone()));
+        control.spawn(files::watch(files));
         let root = control
             .spawn(grow(core.clone()))
             .await
@@ -205,6 +221,10 @@ fn index(steps: Vec<Arc<dyn AnyStep>>) -> Result<(Steps, Catalog), EngineError> 
             let message = format!("the step kind `{name}` is registered twice");
             return Err(EngineError::Setup(message));
         }
+        if catalog.get(&name).is_some_and(|it| it.cache.is_some() && it.effect == Effect::Once) {
+            let message = format!("the step kind `{name}` is done once, and keeps its results");
+            return Err(EngineError::Setup(message));
+        }
         table.insert(name, step);
     }
     Ok((table, catalog))
@@ -226,7 +246,7 @@ fn load_all(texts: &[String], catalog: &Catalog) -> Result<Vec<Arc<Plan>>, Engin
 
 struct Opened {
     store: Arc<dyn Store>,
-    artifacts: Arc<ArtifactStore>,
+    artifacts: ArtifactStore,
     work_root: PathBuf,
     scratch: Option<Scratch>,
 }
@@ -239,13 +259,13 @@ fn open_place(place: Place) -> Result<Opened, EngineError> {
             let directory = directory.canonicalize().map_err(io)?;
             let work_root = directory.join("work");
             clean_work_root(&work_root).map_err(io)?;
-            let artifacts = Arc::new(ArtifactStore::open(directory.join("artifacts"))?);
+            let artifacts = ArtifactStore::open(directory.join("artifacts"))?;
             Ok(Opened { store, artifacts, work_root, scratch: None })
         }
         Place::Memory => open_place(Place::Given(Arc::new(MemoryStore::default()))),
         Place::Given(store) => {
             let scratch = Scratch::new().map_err(io)?;
-            let artifacts = Arc::new(ArtifactStore::open(scratch.path().join("artifacts"))?);
+            let artifacts = ArtifactStore::open(scratch.path().join("artifacts"))?;
             let work_root = scratch.path().join("work");
             Ok(Opened { store, artifacts, work_root, scratch: Some(scratch) })
         }

@@ -6,18 +6,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use callsheet_engine::{
-    ItemIndex, JobId, JobState, Plan, StartStep, StepIndex, Timestamp, Token, Work, idempotency_key,
+    ItemIndex, JobId, JobOptions, JobState, Plan, StartStep, StepIndex, Timestamp, Token, Work,
+    idempotency_key,
 };
-use callsheet_storage::{Artifact, ArtifactError, ArtifactStore};
+use callsheet_storage::{Artifact, ArtifactError, ArtifactStore, Digest, Hold};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
+use crate::files::Files;
 use crate::gauges::{Gauges, SharedGauge};
 use crate::process::{Adopted, Children, Command};
-use crate::step::{StepError, StepResult};
+use crate::step::{StepError, StepResult, artifact_fault};
 
 /// A body's view of its attempt: who it is, whether it should stop, and what it may use. Cheap to
 /// clone.
@@ -38,6 +40,9 @@ pub(crate) struct Attempt {
     gauge: SharedGauge,
     /// What its item counts for in the job's progress.
     share: f64,
+    /// What the job uses of files is in use while this lives.
+    hold: Arc<Hold>,
+    options: JobOptions,
     last_sign: AtomicI64,
     /// Whether the body has begun, or was kept from it: the first one wins.
     begun: OnceLock<bool>,
@@ -101,6 +106,12 @@ impl Attempt {
         self.ended.store(true, Ordering::Release);
     }
 
+    /// The store of files, as this attempt's job uses it.
+    pub(crate) fn files(&self) -> ArtifactStore {
+        let files = &self.shared.files;
+        files.artifacts.under(files.terms(self.options, Some(self.hold.clone())))
+    }
+
     fn make_work_dir(&self) -> Result<PathBuf, String> {
         let of_job = self.shared.work_root.join(self.job.to_string());
         let path = of_job.join(self.token.0.to_string());
@@ -135,7 +146,7 @@ pub struct Progress {
 impl StepContext {
     pub(crate) fn new(
         state: &JobState,
-        gauge: SharedGauge,
+        (gauge, hold): (SharedGauge, Arc<Hold>),
         start: &StartStep,
         shared: Arc<Shared>,
     ) -> Self {
@@ -152,6 +163,8 @@ impl StepContext {
             shared,
             gauge,
             share,
+            hold,
+            options: state.options,
             last_sign: AtomicI64::new(clock::now().0),
             begun: OnceLock::new(),
             ended: AtomicBool::new(false),
@@ -281,12 +294,8 @@ impl StepContext {
         media_type: impl Into<String>,
     ) -> StepResult<Artifact> {
         let (file, name, media_type) = (file.into(), name.into(), media_type.into());
-        let store = self.0.shared.artifacts.clone();
-        self.blocking(move || {
-            let (artifact, size) = store.put_file(&file).map_err(artifact_fault)?;
-            Ok(Artifact { artifact, name, media_type, size })
-        })
-        .await
+        let put = self.put(move |store| store.put_file(&file)).await;
+        put.map(|(artifact, size)| Artifact { artifact, name, media_type, size })
     }
 
     /// Stores bytes as an artifact.
@@ -300,13 +309,27 @@ impl StepContext {
         media_type: impl Into<String>,
     ) -> StepResult<Artifact> {
         let (bytes, name, media_type) = (bytes.into(), name.into(), media_type.into());
-        let store = self.0.shared.artifacts.clone();
-        self.blocking(move || {
-            let artifact = store.put_bytes(&bytes).map_err(artifact_fault)?;
-            let size = bytes.len() as u64;
-            Ok(Artifact { artifact, name, media_type, size })
-        })
-        .await
+        let put = self.put(move |store| store.put_reader(&bytes[..])).await;
+        put.map(|(artifact, size)| Artifact { artifact, name, media_type, size })
+    }
+
+    /// Stores something; when it does not fit under the bound, once more after room was made.
+    async fn put<F>(&self, put: F) -> StepResult<(Digest, u64)>
+    where
+        F: Fn(&ArtifactStore) -> Result<(Digest, u64), ArtifactError> + Send + Sync + 'static,
+    {
+        let put = Arc::new(put);
+        let again = put.clone();
+        let store = self.0.files();
+        let first = self.blocking(move || Ok(put(&store))).await?;
+        let Err(ArtifactError::Quota { size, .. }) = first else {
+            return first.map_err(artifact_fault);
+        };
+        if !self.0.shared.files.make_room(size).await {
+            return first.map_err(artifact_fault);
+        }
+        let store = self.0.files();
+        self.blocking(move || again(&store).map_err(artifact_fault)).await
     }
 
     /// The path of an artifact's content, its hash checked. Read it; never write it.
@@ -314,8 +337,17 @@ impl StepContext {
     /// # Errors
     /// `artifact.*` when it is missing or damaged.
     pub async fn open(&self, artifact: &Artifact) -> StepResult<PathBuf> {
-        let (store, digest) = (self.0.shared.artifacts.clone(), artifact.artifact);
-        self.blocking(move || store.verify(&digest).map_err(artifact_fault)).await
+        let (store, digest) = (self.0.files(), artifact.artifact);
+        let files = self.0.shared.files.clone();
+        self.blocking(move || {
+            let opened = store.prolong(&digest).and_then(|_| store.verify(&digest));
+            if let Err(ArtifactError::Damaged { .. }) = &opened {
+                // Whoever asks for it again must get a new one.
+                files.distrust(&digest);
+            }
+            opened.map_err(artifact_fault)
+        })
+        .await
     }
 
     /// A child process of this attempt: in a process group of its own, ended with the attempt.
@@ -338,28 +370,10 @@ impl StepContext {
     }
 }
 
-/// What a fault of the artifact store means for the attempt. Content that is gone or damaged stays
-/// so; a full disk or a refusing system may pass.
-fn artifact_fault(error: ArtifactError) -> StepError {
-    let said = error.to_string();
-    match error {
-        ArtifactError::Missing(_) => StepError::fatal("artifact.missing", said)
-            .with_hint("restore it from a backup, or submit the job again"),
-        ArtifactError::Damaged { .. } => StepError::fatal("artifact.damaged", said)
-            .with_hint("the disk may be failing; restore the data directory from a backup"),
-        ArtifactError::NotAFile { .. } => StepError::fatal("artifact.not_a_file", said),
-        ArtifactError::Full { .. } => StepError::retryable("artifact.no_room", said)
-            .with_hint("make room on the disk of the data directory"),
-        ArtifactError::BadRange { .. } | ArtifactError::Io { .. } => {
-            StepError::retryable("artifact.io", said)
-        }
-    }
-}
-
 /// What all attempts of an engine share.
 pub(crate) struct Shared {
     pub(crate) runtime: Handle,
-    pub(crate) artifacts: Arc<ArtifactStore>,
+    pub(crate) files: Arc<Files>,
     pub(crate) work_root: PathBuf,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) gauges: Arc<Gauges>,

@@ -134,6 +134,12 @@ impl Core {
         self.waiters.close();
     }
 
+    /// The answer to a submit that finds no room for files.
+    pub(crate) fn no_room_for_files(&self) -> EngineError {
+        let files = &self.shared.files.artifacts;
+        EngineError::Quota { used: files.used_bytes(), most: files.max_bytes().unwrap_or(u64::MAX) }
+    }
+
     /// Whether the engine still works.
     pub(crate) fn health(&self) -> Result<(), EngineError> {
         self.store.health()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet_engine::definition::{Catalog, Problems, Workflow};
-use callsheet_engine::{JobId, Plan, Submission, WorkflowRef, mutated, submit};
+use callsheet_engine::{JobId, JobOptions, Millis, Plan, Submission, WorkflowRef, mutated, submit};
 use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream};
 use callsheet_storage::{
     ArtifactStore, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
@@ -21,6 +21,7 @@ use crate::clock;
 use crate::context::Progress;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::files::{Keeping, Swept};
 use crate::handle::JobHandle;
 use crate::limits::{HEALTH_EVERY, MAX_KEY_BYTES, RELEASE_GRACE};
 use crate::mailbox::ActorInfo;
@@ -67,6 +68,9 @@ pub struct Submit {
     input: Value,
     labels: BTreeMap<String, String>,
     idempotency_key: Option<String>,
+    /// None for what the engine is told.
+    retention: Option<Option<Duration>>,
+    no_cache: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +92,14 @@ impl Submit {
     }
 
     fn new(workflow: Choice, input: Value) -> Self {
-        Self { workflow, input, labels: BTreeMap::new(), idempotency_key: None }
+        Self {
+            workflow,
+            input,
+            labels: BTreeMap::new(),
+            idempotency_key: None,
+            retention: None,
+            no_cache: false,
+        }
     }
 
     /// The same with a mark of the submitter's own, shown in lists.
@@ -103,6 +114,28 @@ impl Submit {
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
+    }
+
+    /// The same with a time for which its files are kept after its end, none for ever; what
+    /// [`Keeping::retention`](crate::Keeping::retention) says unless set.
+    #[must_use]
+    pub fn retention(mut self, time: Option<Duration>) -> Self {
+        self.retention = Some(time);
+        self
+    }
+
+    /// The same with every step run, whatever results there are of before.
+    #[must_use]
+    pub fn no_cache(mut self) -> Self {
+        self.no_cache = true;
+        self
+    }
+
+    /// What is recorded of it with the job.
+    fn options(&self, keeping: &Keeping) -> JobOptions {
+        let millis = |time: Duration| Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let retention = self.retention.unwrap_or(keeping.retention).map(millis);
+        JobOptions { retention, no_cache: self.no_cache }
     }
 }
 
@@ -188,18 +221,23 @@ impl Engine {
         if let Some(reason) = core.failed.borrow().clone() {
             return Err(reason);
         }
-        let Submit { workflow, input, labels, idempotency_key } = request;
+        if !core.shared.files.has_room_for_job().await {
+            return Err(core.no_room_for_files());
+        }
+        let options = request.options(&core.shared.files.keeping);
+        let Submit { workflow, input, labels, idempotency_key, .. } = request;
         let plan = match workflow {
             Choice::Named(name) => core.plans.named(&name)?,
             Choice::Plan(plan) => plan,
         };
         let idempotency_key = idempotency_key.filter(|_| !mutated("idempotency-lookup"));
-        let idempotency =
-            idempotency_key.map(|key| keyed(key, plan.digest(), &input, &labels)).transpose()?;
+        let idempotency = idempotency_key
+            .map(|key| keyed(key, plan.digest(), (&input, &labels, options)))
+            .transpose()?;
         core.plans.keep(&plan);
         let id = JobId(Uuid::now_v7());
         let now = clock::now();
-        let submission = Submission { id, plan, input, labels, options: Default::default() };
+        let submission = Submission { id, plan, input, labels, options };
         let (state, event) = submit(submission, now)?;
         let plan = &state.plan;
         let head = JobHead {
@@ -215,6 +253,9 @@ impl Engine {
         };
         let definition = Arc::clone(plan.workflow());
         let job = NewJob { head, events: vec![event], definition, idempotency };
+        // What its input names is in use until it is recorded who names it.
+        let hold = core.shared.files.welcome(&state.input, options).await;
+        let _hold = hold.map_err(|error| EngineError::Files(error.to_string()))?;
         self.accept(id, job).await
     }
 
@@ -266,7 +307,17 @@ impl Engine {
     /// The files that steps have made.
     #[must_use]
     pub fn artifacts(&self) -> &Arc<ArtifactStore> {
-        &self.core().shared.artifacts
+        &self.core().shared.files.artifacts
+    }
+
+    /// Removes the files that nobody needs any more, as is done by itself every hour; see
+    /// [`Keeping`].
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] when the store has failed, [`EngineError::Files`] when a directory
+    /// cannot be read; it can be asked for again.
+    pub async fn sweep(&self) -> Result<Swept, EngineError> {
+        self.core().shared.files.sweep(0).await.map_err(EngineError::from)
     }
 
     /// Begins a backup of all jobs, and of the files that they name, while the engine goes on:
@@ -313,7 +364,9 @@ impl Engine {
     /// Figures since the engine was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core().counters.read(self.core().store.stats())
+        let (core, files) = (self.core(), &self.core().shared.files);
+        let (bytes, most) = (files.artifacts.used_bytes(), files.artifacts.max_bytes());
+        core.counters.read(core.store.stats(), files.counters.read(bytes, most))
     }
 
     /// All actors of the engine, oldest first.
@@ -358,8 +411,7 @@ impl Engine {
 fn keyed(
     key: String,
     digest: &str,
-    input: &Value,
-    labels: &BTreeMap<String, String>,
+    (input, labels, options): (&Value, &BTreeMap<String, String>, JobOptions),
 ) -> Result<Idempotency, EngineError> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(EngineError::KeyInvalid(format!(
@@ -368,6 +420,10 @@ fn keyed(
         )));
     }
     // `Value` keeps its keys sorted, so equal requests have equal text.
-    let request = format!("{digest} {input} {labels:?}");
+    let mut request = format!("{digest} {input} {labels:?}");
+    if !options.is_default() {
+        // Left out otherwise, as it was when there were no options.
+        request.push_str(&format!(" {options:?}"));
+    }
     Ok(Idempotency { key, request: callsheet_storage::Digest::of(request.as_bytes()).to_string() })
 }

@@ -4,6 +4,8 @@ use callsheet_engine::definition::Problems;
 use callsheet_engine::{IllegalEvent, JobId};
 use callsheet_storage::{ArtifactError, StoreError};
 
+use crate::files::SweepError;
+
 /// An answer other than the one hoped for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EngineError {
@@ -55,6 +57,17 @@ pub enum EngineError {
     /// There is no room on the disk: no new jobs, nothing accepted is lost.
     #[error("no room on the disk of the data directory")]
     Full,
+    /// There is no room for files under their bound: no new jobs, nothing accepted is lost.
+    #[error("no room for files: {used} of {most} bytes are in use")]
+    Quota {
+        /// The bytes of all files.
+        used: u64,
+        /// The most that they may have.
+        most: u64,
+    },
+    /// A file's place refuses to be worked with.
+    #[error("files cannot be worked with: {0}")]
+    Files(String),
     /// A job's journal cannot be read.
     #[error("the journal of job `{job}` is damaged: {why}")]
     Damaged {
@@ -89,6 +102,8 @@ impl EngineError {
             Self::KeyInvalid(_) => "idempotency.invalid",
             Self::ShuttingDown => "engine.draining",
             Self::Full => "store.full",
+            Self::Quota { .. } => "artifact.quota",
+            Self::Files(_) => "artifact.io",
             Self::Damaged { .. } => "job.damaged",
             Self::Store(_) => "store.failed",
             Self::Dead(_) => "engine.failed",
@@ -115,6 +130,10 @@ impl EngineError {
             Self::KeyInvalid(_) => Some("use 1 to 255 bytes, such as a UUID".into()),
             Self::ShuttingDown => Some("submit again once the engine has started".into()),
             Self::Full => Some("make room on the disk; running jobs then go on".into()),
+            Self::Quota { .. } => {
+                Some("raise the bound of files, or let jobs have a shorter retention".into())
+            }
+            Self::Files(_) => Some("look at the log and the disk, then try again".into()),
             Self::Damaged { .. } => Some("restore the data directory from a backup".into()),
             Self::Store(_) | Self::Dead(_) => {
                 Some("look at the log, then start the engine again".into())
@@ -144,6 +163,15 @@ impl From<Problems> for EngineError {
 impl From<ArtifactError> for EngineError {
     fn from(error: ArtifactError) -> Self {
         Self::Setup(error.to_string())
+    }
+}
+
+impl From<SweepError> for EngineError {
+    fn from(error: SweepError) -> Self {
+        match error {
+            SweepError::Store(error) => error.into(),
+            SweepError::Files(_) | SweepError::Lagged => Self::Files(error.to_string()),
+        }
     }
 }
 

@@ -81,6 +81,29 @@ pub const RECORD_TARGET_BYTES: usize = 3 * 1024;
 /// Beyond it they wait for the disk, so that a crash repeats little and memory stays bounded.
 pub const MAX_AHEAD_BYTES: usize = 64 * 1024;
 
+/// Shortest time that a file is kept after it was put or used, unless told otherwise: in it an
+/// upload finds its job. A retention that is shorter counts as this.
+pub const ARTIFACT_GRACE: Duration = Duration::from_secs(60 * 60);
+
+/// Time between two sweeps of files unless told otherwise. Beyond it files whose time is over still
+/// take room.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Time after a sweep in which want of room does not cause another: it would find nothing, and looks
+/// at every file.
+pub const SWEEP_AGAIN: Duration = Duration::from_secs(2);
+
+/// Bytes of kept results and their files unless told otherwise. Beyond it those that were used
+/// longest ago are forgotten.
+pub const CACHE_MAX_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+
+/// Share of the bound of all files that is left to jobs that were accepted: beyond the rest new ones
+/// are refused with `artifact.quota`, for they could not even begin to write.
+pub const QUOTA_RESERVE_SHARE: u64 = 100;
+
+/// Time between two signs of life of an attempt that waits for another at the same.
+pub const WAIT_SIGN_MS: u64 = 1_000;
+
 /// Time that an orderly shutdown gives running attempts unless told otherwise.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use callsheet_engine::definition::{Effect, KindInfo};
 use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
 use callsheet_engine::{Failure, Outcome};
+use callsheet_storage::ArtifactError;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
@@ -239,6 +240,27 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
     Failure::retryable("step.panic", format!("the step panicked: {text}"))
+}
+
+/// What a fault of the artifact store means for the attempt. Content that is gone or damaged stays
+/// so; a full disk or a refusing system may pass.
+pub(crate) fn artifact_fault(error: ArtifactError) -> StepError {
+    let said = error.to_string();
+    match error {
+        ArtifactError::Missing(_) => StepError::fatal("artifact.missing", said)
+            .with_hint("restore it from a backup, or submit the job again"),
+        ArtifactError::Damaged { .. } => StepError::fatal("artifact.damaged", said)
+            .with_hint("the disk may be failing; restore the data directory from a backup"),
+        ArtifactError::NotAFile { .. } => StepError::fatal("artifact.not_a_file", said),
+        ArtifactError::Full { .. } => StepError::retryable("artifact.no_room", said)
+            .with_hint("make room on the disk of the data directory"),
+        // The time of other files passes, and with it comes room.
+        ArtifactError::Quota { .. } => StepError::retryable("artifact.quota", said)
+            .with_hint("raise the bound of files, or let jobs have a shorter retention"),
+        ArtifactError::BadRange { .. } | ArtifactError::Io { .. } => {
+            StepError::retryable("artifact.io", said)
+        }
+    }
 }
 
 /// A step kind made of an async function: see [`EngineBuilder::step_fn`].

@@ -106,14 +106,31 @@ const ENGINE_COUNTERS: &[EngineCounter] = &[
         s.actor_restarts
     }),
     ("callsheet_store_commits", "Records made durable", None, |s| s.commits),
+    ("callsheet_cache_lookups", LOOKED, Some(("result", "hit")), |s| s.files.cache_hits),
+    ("callsheet_cache_lookups", LOOKED, Some(("result", "miss")), |s| s.files.cache_misses),
+    ("callsheet_cache_lookups", LOOKED, Some(("result", "joined")), |s| s.files.cache_joined),
+    ("callsheet_cache_results_kept", "Results of steps kept", None, |s| s.files.cache_stored),
+    ("callsheet_cache_results_forgotten", "Kept results forgotten by sweeps", None, |s| {
+        s.files.cache_forgotten
+    }),
+    ("callsheet_artifact_sweeps", "Sweeps of files", None, |s| s.files.sweeps),
+    ("callsheet_artifacts_swept", "Files removed by sweeps", None, |s| s.files.swept),
+    ("callsheet_artifact_bytes_swept", "Bytes of files removed by sweeps", None, |s| {
+        s.files.swept_bytes
+    }),
 ];
 
 const ENDED: &str = "Jobs that ended";
 const TRIED: &str = "Attempts at steps that ended";
+const LOOKED: &str = "Attempts that looked for the result of an earlier one";
 
 const ENGINE_GAUGES: &[(&str, &str, Pick)] = &[
     ("callsheet_jobs_active", "Jobs that have an actor", |s| s.jobs_active),
     ("callsheet_attempts_open", "Attempts that are open", |s| s.attempts_open),
+    ("callsheet_artifact_bytes", "Bytes of all files", |s| s.files.bytes),
+    ("callsheet_artifact_max_bytes", "Most bytes of files, 0 for no bound", |s| s.files.max_bytes),
+    ("callsheet_cache_results", "Results kept, as of the last sweep", |s| s.files.cache_results),
+    ("callsheet_cache_bytes", "Bytes that kept results hold", |s| s.files.cache_bytes),
 ];
 
 fn observe_engine(meter: &Meter, engine: &Engine) {

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callsheet_engine::{Failure, JobState, Millis, Outcome, StartStep, Work};
+use callsheet_engine::{Failure, JobState, Millis, Outcome, StartStep};
+use callsheet_storage::Hold;
 use fail::fail_point;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use tokio::task::JoinHandle;
 
 use super::job::JobMsg;
 use crate::context::StepContext;
 use crate::core::Core;
+use crate::files::Deed;
 use crate::gauges::SharedGauge;
 use crate::limits::{ABANDON_AFTER_MS, TERM_GRACE_MS};
 use crate::mailbox::{Enrolled, Mailbox};
@@ -88,20 +89,19 @@ struct Young {
 pub(super) fn begin(
     core: &Arc<Core>,
     owner: &Mailbox<JobMsg>,
-    (state, gauge): (&JobState, &SharedGauge),
+    (state, gauge, hold): (&JobState, &SharedGauge, &Arc<Hold>),
     start: StartStep,
 ) -> Result<Running, Failure> {
     let step = core.steps.get(&start.uses).cloned().ok_or_else(|| unknown_kind(&start.uses))?;
-    let context = StepContext::new(state, gauge.clone(), &start, core.shared.clone());
-    let body = match start.work {
-        Work::Run => step.run(start.input, context.clone()),
-        Work::Probe => step.probe(start.input, context.clone()),
-    };
-    let body = run(core.clone(), body, context.clone(), owner.clone());
+    let (shared, mine) = (core.shared.clone(), (gauge.clone(), hold.clone()));
+    let context = StepContext::new(state, mine, &start, shared);
+    let (timeout, version) = (start.timeout, core.catalog.get(&start.uses).and_then(|it| it.cache));
+    let deed = Deed { step, start, version };
+    let body = run(core.clone(), deed, context.clone(), owner.clone());
     let task = core.shared.runtime.spawn(body);
     let remains = Remains::new(core.clone(), context.clone(), task.abort_handle());
     core.nursery.add(context.clone(), owner.clone());
-    let young = Young { context: context.clone(), timeout: start.timeout, task, remains };
+    let young = Young { context: context.clone(), timeout, task, remains };
     Ok(Running { context, form: Form::Young(young), open: Open::new(core) })
 }
 
@@ -278,20 +278,17 @@ impl Body {
 
 /// The body with what surrounds it: a place among the running ones, and word of its end. A panic
 /// in here fails the attempt; without word of it the job would wait for its deadline.
-async fn run(
-    core: Arc<Core>,
-    body: BoxFuture<'static, Outcome>,
-    context: StepContext,
-    owner: Mailbox<JobMsg>,
-) {
-    // The semaphore is never closed; without a permit the body would still be right to run.
-    let _permit = core.bodies.acquire().await.ok();
+async fn run(core: Arc<Core>, deed: Deed, context: StepContext, owner: Mailbox<JobMsg>) {
     let body = async {
+        // Who waits for another's result takes no place from those that run.
+        let seat = deed.seat(&context).await;
+        // The semaphore is never closed; without a permit the body would still be right to run.
+        let _permit = core.bodies.acquire().await.ok();
         fail_point!("actors.body.before");
         if !context.0.may_begin() {
             return None; // It was stopped on its way here; its actor tells of the end.
         }
-        let outcome = body.await;
+        let outcome = deed.work(seat, &context).await;
         fail_point!("actors.body.after");
         Some(outcome)
     };

@@ -17,7 +17,7 @@ use callsheet_engine::{
     Action, Failure, HeldDoubt, Input, JobId, JobState, Outcome, Phase, Resolution, Timestamp,
     Token, decide, fold, mutated,
 };
-use callsheet_storage::{Commit, JobHead, JobStatus, StoreError};
+use callsheet_storage::{Commit, Hold, JobHead, JobStatus, StoreError};
 use fail::fail_point;
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -111,6 +111,8 @@ struct Owned {
     sequence: u64,
     ledger: Ledger,
     flight: Option<Flight>,
+    /// Files that the job uses are in use while this lives.
+    hold: Arc<Hold>,
     /// Nothing of the job was ever interrupted, so its pure steps may run ahead of the disk. One
     /// that kills the process is thereby counted from the second time on, and found out.
     fresh: bool,
@@ -220,6 +222,7 @@ impl Life {
             sequence: claim.records.len() as u64,
             ledger: Ledger::default(),
             flight: None,
+            hold: Arc::new(self.core.shared.files.artifacts.hold()),
             fresh: claim.records.len() == 1 && self.mode == Mode::First,
             attempts: BTreeMap::new(),
             timer: None,
@@ -339,10 +342,16 @@ impl Life {
         let (job, epoch, sequence) = (self.id, owned.epoch, owned.sequence);
         owned.sequence += 1;
         let commit = Commit { job, epoch, sequence, events, head };
+        let options = owned.state.options;
         let flight = owned.flight.insert(Flight::default());
         let (core, mailbox, given_up) = (self.core.clone(), mailbox.clone(), flight.given_up());
         tokio::spawn(async move {
-            let written = AssertUnwindSafe(parking::commit(&core, &mailbox, commit, &given_up));
+            let written = AssertUnwindSafe(async {
+                if commit.head.as_ref().is_some_and(|head| head.status.has_ended()) {
+                    core.shared.files.farewell(job, options, &commit.events).await;
+                }
+                parking::commit(&core, &mailbox, commit, &given_up).await
+            });
             let result = written.catch_unwind().await.map_err(|_| Died);
             if let Some(result) =
                 result.map_or_else(|died| Some(Err(died)), |written| written.map(Ok))
@@ -402,7 +411,7 @@ impl Life {
             Action::StartStep(start) => {
                 self.core.counters.attempts_started.up();
                 let token = start.token;
-                let job = (&owned.state, &owned.meter.gauge);
+                let job = (&owned.state, &owned.meter.gauge, &owned.hold);
                 match attempt::begin(&self.core, mailbox, job, start) {
                     Ok(attempt) => drop(owned.attempts.insert(token, attempt)),
                     Err(failure) => {

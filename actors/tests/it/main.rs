@@ -3,14 +3,17 @@
 
 mod blocking;
 mod body;
+mod cache;
 mod cancel;
 mod children;
 mod commands;
 mod doubt;
 mod events;
 mod faulty;
+mod files;
 mod full;
 mod handles;
+mod kept;
 mod running;
 mod steps;
 mod supervision;

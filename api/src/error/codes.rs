@@ -17,6 +17,8 @@ pub struct Code {
 
 /// All codes of HTTP answers, by name.
 pub const CODES: &[Code] = &[
+    code("artifact.io", 500, "The files cannot be worked with"),
+    code("artifact.quota", 507, "No room for files"),
     code("artifact.unknown", 404, "No such artifact"),
     code("artifact.unreadable", 500, "The artifact cannot be read"),
     code("auth.missing", 401, "A token is needed"),

@@ -19,8 +19,10 @@ impl HttpError for EngineError {
             }
             Self::KeyInvalid(_) => StatusCode::BAD_REQUEST,
             Self::ShuttingDown | Self::Store(_) | Self::Dead(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Damaged { .. } | Self::Setup(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Full | Self::Quota { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Damaged { .. } | Self::Files(_) | Self::Setup(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -37,6 +39,7 @@ impl HttpError for EngineError {
             Self::Damaged { job, .. } => format!("the journal of job `{job}` is damaged"),
             Self::Store(_) => "the store has failed and takes nothing any more".to_owned(),
             Self::Dead(_) => "the engine has failed and takes nothing any more".to_owned(),
+            Self::Files(_) => "the files of jobs cannot be worked with".to_owned(),
             Self::Setup(_) => "the engine is not set up for this".to_owned(),
             Self::UnknownWorkflow { .. }
             | Self::UnknownJob(_)
@@ -46,6 +49,7 @@ impl HttpError for EngineError {
             | Self::KeyReused { .. }
             | Self::KeyInvalid(_)
             | Self::ShuttingDown
+            | Self::Quota { .. }
             | Self::Full => self.to_string(),
         }
     }
@@ -70,7 +74,7 @@ impl HttpError for EngineError {
 
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::ShuttingDown | Self::Full => {
+            Self::ShuttingDown | Self::Full | Self::Quota { .. } => {
                 Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()))
             }
             _ => None,
@@ -101,6 +105,8 @@ mod tests {
             EngineError::KeyInvalid("empty".into()),
             EngineError::ShuttingDown,
             EngineError::Full,
+            EngineError::Quota { used: 9, most: 10 },
+            EngineError::Files("/var/secret".into()),
             EngineError::Damaged { job, why: "/var/secret".into() },
             EngineError::Store(StoreError::Open("/var/secret".into())),
             EngineError::Dead("/var/secret".into()),

@@ -220,7 +220,9 @@ impl Refusal {
             Self::NoHost => "send exactly one `Host` header",
             Self::Host(_) => "use `localhost`, or start the server with a token",
             Self::Origin(_) => "call the server from a program, or from a page that it served",
-            Self::UnknownArtifact(_) => "take the digest from the output of a job",
+            Self::UnknownArtifact(_) => {
+                "take the digest from the output of a job; its files may be gone when its retention is over"
+            }
             Self::UnreadableArtifact => "the server's log says why",
             Self::Range(_) => "ask for bytes that it has",
             Self::Slow => "ask again; with an `Idempotency-Key` a submit is not done twice",

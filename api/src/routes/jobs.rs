@@ -58,7 +58,7 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
         (status = 422, description = "`request.field`, `workflow.choice`, `definition.invalid`, \
             `input.invalid`, `idempotency.conflict`"),
         (status = 503, description = "`engine.draining`, `store.failed`, `server.slow`"),
-        (status = 507, description = "`store.full`"),
+        (status = 507, description = "`store.full`, `artifact.quota`"),
     ),
 )]
 pub(crate) async fn submit(
@@ -74,8 +74,26 @@ pub(crate) async fn submit(
     if let Some(key) = idempotency_key(&headers)? {
         submit = submit.idempotency_key(key);
     }
+    if let Some(time) = request.retention.as_deref() {
+        submit = submit.retention(retention(time)?);
+    }
+    if request.cache == Some(false) {
+        submit = submit.no_cache();
+    }
     let submitted = state.engine.submit(submit).await?;
     Ok(accepted(submitted.job.id(), submitted.is_new))
+}
+
+/// A time for which files are kept; none for ever.
+fn retention(text: &str) -> Result<Option<Duration>, Refusal> {
+    if text == "forever" {
+        return Ok(None);
+    }
+    let time = text.parse::<Millis>().map_err(|_| Refusal::Field {
+        what: format!("`retention` is `{text}`, not a length of time"),
+        hint: Some("write it like `30m`, `2h` or `7d`, or `forever`".to_owned()),
+    })?;
+    Ok(Some(time.into()))
 }
 
 /// Looks at a job, or waits for its end

@@ -28,6 +28,15 @@ pub struct SubmitRequest {
     /// Marks of the submitter's own, shown in lists.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// How long the job's files are kept after its end: a time such as `2h` or `7d`, or `forever`;
+    /// what the server is set to when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "7d")]
+    pub retention: Option<String>,
+    /// Whether results of earlier attempts at the same input may be taken; `false` runs every
+    /// step. `true` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<bool>,
 }
 
 fn empty() -> Value {
@@ -123,6 +132,9 @@ pub struct Job {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// How long its files are kept after its end, such as `2h`; absent when for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<String>,
     /// Records in its journal.
     pub records: u64,
     /// Its steps, in the order of the definition.
@@ -452,6 +464,7 @@ impl From<JobView> for Job {
             output,
             failure,
             ended_at,
+            retention: state.options.retention.map(|time| time.to_string()),
             records: view.records,
             steps,
         }

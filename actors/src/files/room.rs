@@ -1,0 +1,52 @@
+//! Room for files under their bound: what is in the way goes first, then it is said.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::Files;
+use crate::limits::{QUOTA_RESERVE_SHARE, SWEEP_AGAIN};
+
+impl Files {
+    /// Counts a result that was kept, and lets a sweep come when there are too many.
+    pub(super) fn kept(&self, bytes: u64) {
+        self.counters.stored.up();
+        let before = self.counters.result_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.keeping.cache_max_bytes {
+            self.overgrown.notify_one();
+        }
+    }
+
+    /// Whether so many bytes more fit under the bound.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let most = self.artifacts.max_bytes();
+        most.is_none_or(|most| self.artifacts.used_bytes().saturating_add(bytes) <= most)
+    }
+
+    /// Makes room for so many bytes, if it can be made: removes what nobody needs, then forgets
+    /// results that alone are in the way.
+    pub(crate) async fn make_room(self: &Arc<Self>, bytes: u64) -> bool {
+        let mut turn = self.turn.lock().await;
+        // Whoever was before may have made enough; and what was swept a moment ago is clean.
+        let fresh = turn.is_some_and(|ended| ended.elapsed() < SWEEP_AGAIN);
+        if self.has_room(bytes) || fresh {
+            return self.has_room(bytes);
+        }
+        let most = self.artifacts.max_bytes().unwrap_or(u64::MAX);
+        let need = self.artifacts.used_bytes().saturating_add(bytes).saturating_sub(most);
+        match self.sweep_in_turn(need).await {
+            Ok(swept) => self.counters.swept(swept),
+            Err(error) => tracing::warn!(%error, "no room could be made for files"),
+        }
+        *turn = Some(Instant::now());
+        self.has_room(bytes)
+    }
+
+    /// Whether there is room for the files of one more job: the last part of the bound is for the
+    /// jobs that are there.
+    pub(crate) async fn has_room_for_job(self: &Arc<Self>) -> bool {
+        let Some(most) = self.artifacts.max_bytes() else { return true };
+        let reserve = most / QUOTA_RESERVE_SHARE;
+        self.has_room(reserve) || self.make_room(reserve).await
+    }
+}

@@ -1,0 +1,186 @@
+//! Removes the files that nobody needs any more.
+//!
+//! A file goes when its time is over and neither a job that has not ended nor a kept result names
+//! it. How long it is to be kept stands on the file itself, prolonged whenever a job uses it and
+//! once more before a job's end is recorded; so only the journals of jobs that have not ended are
+//! read, and those only when there is a file whose time is over.
+//!
+//! What is put or prolonged after the sweep has begun is not due at that instant; what was before
+//! is in use by a job's actor, or stands in the journal that is read, or in a kept result. So
+//! nothing that is used can fall between.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use callsheet_engine::{JobId, Timestamp};
+use callsheet_storage::{ArtifactError, CommitNotice, Digest, StoreError, Trimmed};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::{Files, mentions_of};
+use crate::limits::WAKE_PAGE_COUNT;
+
+/// What a sweep has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files that were removed.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Kept results that were forgotten.
+    pub results: u64,
+}
+
+/// Why a sweep could not be made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Files(Arc<ArtifactError>),
+    /// Jobs were recorded faster than they could be listed.
+    #[error("more jobs changed than could be followed")]
+    Lagged,
+}
+
+impl From<ArtifactError> for SweepError {
+    fn from(error: ArtifactError) -> Self {
+        Self::Files(Arc::new(error))
+    }
+}
+
+/// Sweeps at the start and then again and again, for as long as the engine lives.
+pub(crate) async fn watch(files: Arc<Files>) {
+    loop {
+        if let Err(error) = files.sweep(0).await {
+            tracing::warn!(%error, "files could not be swept; it is tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(files.keeping.sweep_every) => {}
+            // Results have outgrown their bound.
+            () = files.overgrown.notified() => {}
+        }
+    }
+}
+
+impl Files {
+    /// Removes what nobody needs; for `need` bytes of room also what only kept results need.
+    pub(crate) async fn sweep(self: &Arc<Self>, need: u64) -> Result<Swept, SweepError> {
+        let mut turn = self.turn.lock().await;
+        let swept = self.sweep_in_turn(need).await;
+        *turn = Some(Instant::now());
+        let swept = swept?;
+        self.counters.swept(swept);
+        if swept.files > 0 {
+            tracing::info!(files = swept.files, bytes = swept.bytes, "swept files");
+        }
+        Ok(swept)
+    }
+
+    pub(super) async fn sweep_in_turn(self: &Arc<Self>, need: u64) -> Result<Swept, SweepError> {
+        // The order matters: see the module's own words.
+        let at = SystemTime::now();
+        let in_use = Arc::new(self.artifacts.in_use());
+        let mut kept = self.trim(in_use.clone()).await?;
+        let mut swept = Swept { results: kept.forgotten, ..Swept::default() };
+        let store = self.artifacts.clone();
+        let due = self.blocking(move || store.due(at)).await?;
+        let due = due.into_iter().filter(|due| !in_use.contains(&due.digest));
+        let mut due: HashMap<Digest, u64> = due.map(|due| (due.digest, due.size)).collect();
+        if !due.is_empty() {
+            let live = self.named_by_live_jobs(&due).await?;
+            due.retain(|digest, _| !live.contains(digest));
+        }
+        let free = |kept: &Trimmed| -> u64 {
+            due.iter().filter(|(it, _)| !kept.needed.contains(it)).map(|(_, size)| size).sum()
+        };
+        if need > free(&kept) {
+            let (results, more) = (self.results.clone(), need - free(&kept));
+            let (due, in_use_now) = (due.clone(), in_use.clone());
+            let work = move || results.give_up(more, &due, &in_use_now);
+            swept.results += self.blocking(work).await?;
+            kept = self.trim(in_use.clone()).await?;
+        }
+        due.retain(|digest, _| !kept.needed.contains(digest));
+        let store = self.artifacts.clone();
+        let removed = move || -> Result<(u64, u64), ArtifactError> {
+            let (mut files, mut bytes) = (0, 0);
+            for digest in due.keys() {
+                if let Some(size) = store.remove(digest, at)? {
+                    files += 1;
+                    bytes += size;
+                }
+            }
+            Ok((files, bytes))
+        };
+        (swept.files, swept.bytes) = self.blocking(removed).await?;
+        Ok(swept)
+    }
+
+    /// Keeps the results within their bound.
+    async fn trim(&self, in_use: Arc<HashSet<Digest>>) -> Result<Trimmed, ArtifactError> {
+        let (results, most) = (self.results.clone(), self.keeping.cache_max_bytes);
+        let trimmed = self.blocking(move || results.trim(most, &in_use)).await?;
+        self.counters.results(trimmed.left, trimmed.bytes);
+        Ok(trimmed)
+    }
+
+    /// Which of these files a job names that has not ended.
+    async fn named_by_live_jobs(
+        &self,
+        due: &HashMap<Digest, u64>,
+    ) -> Result<HashSet<Digest>, SweepError> {
+        let mut found = HashSet::new();
+        for job in self.live_jobs().await? {
+            let records = match self.store.journal(job, 0).await {
+                // A job that nobody can read nobody can run.
+                Err(StoreError::Damaged { .. } | StoreError::UnknownJob(_)) => continue,
+                records => records?,
+            };
+            let mut named = Vec::new();
+            let events = records.iter().flat_map(|record| &record.events);
+            events.for_each(|event| mentions_of(event, &mut named));
+            found.extend(named.into_iter().filter(|digest| due.contains_key(digest)));
+        }
+        Ok(found)
+    }
+
+    /// Every job that has not ended. One that wakes or falls asleep while they are listed would be
+    /// in neither list; it has recorded something then, and is counted for that.
+    async fn live_jobs(&self) -> Result<HashSet<JobId>, SweepError> {
+        let mut notices = self.store.subscribe();
+        let mut jobs = HashSet::new();
+        let mut after: Option<JobId> = None;
+        loop {
+            let page = self.store.awake(after, WAKE_PAGE_COUNT).await?;
+            note_changes(&mut notices, &mut jobs)?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            jobs.extend(page);
+        }
+        let mut after: Option<(Timestamp, JobId)> = None;
+        loop {
+            let page = self.store.asleep(after, WAKE_PAGE_COUNT).await?;
+            note_changes(&mut notices, &mut jobs)?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            jobs.extend(page.iter().map(|(_, job)| *job));
+        }
+        Ok(jobs)
+    }
+}
+
+/// Adds the jobs that something was recorded of.
+fn note_changes(
+    notices: &mut Receiver<CommitNotice>,
+    jobs: &mut HashSet<JobId>,
+) -> Result<(), SweepError> {
+    loop {
+        match notices.try_recv() {
+            Ok(notice) => drop(jobs.insert(notice.job)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+            Err(TryRecvError::Lagged(_)) => return Err(SweepError::Lagged),
+        }
+    }
+}
