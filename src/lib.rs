@@ -61,8 +61,8 @@
 
 // --- the engine ----------------------------------------------------------------------------------
 pub use callsheet_actors::{
-    ActorInfo, CancelAnswer, Engine, EngineBuilder, EngineError, HELD_UNTIL, JobHandle, JobView,
-    Progress, Stats, Submit, Submitted,
+    ActorInfo, CancelAnswer, Engine, EngineBuilder, EngineError, FileStats, HELD_UNTIL, JobHandle,
+    JobView, Keeping, Progress, Stats, Submit, Submitted, Swept,
 };
 
 // --- steps of your own ---------------------------------------------------------------------------
@@ -77,9 +77,9 @@ pub use callsheet_engine::{Plan, limits};
 
 // --- what is recorded ----------------------------------------------------------------------------
 pub use callsheet_engine::{
-    Ending, Event, Failure, IllegalEvent, Interruption, ItemIndex, JobId, JobState, Millis, Phase,
-    Resolution, Resolver, StepIndex, StepState, StepStatus, StopCause, Timestamp, Token, Verdict,
-    WorkflowRef, fold,
+    Ending, Event, Failure, IllegalEvent, Interruption, ItemIndex, JobId, JobOptions, JobState,
+    Millis, Phase, Resolution, Resolver, StepIndex, StepState, StepStatus, StopCause, Timestamp,
+    Token, Verdict, WorkflowRef, fold,
 };
 pub use callsheet_storage::maintenance;
 pub use callsheet_storage::{

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use callsheet::media::MediaOptions;
-use callsheet::{Engine, EngineBuilder, Millis};
+use callsheet::{Engine, EngineBuilder, Keeping, Millis};
 use clap::Args;
 
 use crate::cli::error::{CliError, Result};
@@ -35,8 +35,13 @@ pub(crate) async fn in_memory() -> Result<Engine> {
 ///
 /// # Errors
 /// When the directory cannot be opened, for example because another engine has it.
-pub(crate) async fn over(dir: &Path, options: &MediaOptions, grace: Grace) -> Result<Engine> {
-    let builder = builder(options).data_dir(dir).drain_grace(grace.grace.into());
+pub(crate) async fn over(
+    dir: &Path,
+    options: &MediaOptions,
+    grace: Grace,
+    keeping: Keeping,
+) -> Result<Engine> {
+    let builder = builder(options).data_dir(dir).drain_grace(grace.grace.into()).keeping(keeping);
     let opened = builder.open().await;
     opened.map_err(|error| CliError::from(error).exit_with_engine())
 }

@@ -9,6 +9,7 @@ mod env;
 mod error;
 mod fake_providers;
 mod graph;
+mod keeping;
 mod kinds;
 mod local;
 mod logging;

@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::keeping::KeepingArgs;
 use crate::cli::local::{self, Grace};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::run::store_failed;
@@ -61,6 +62,9 @@ pub(crate) struct ServeArgs {
     log: LogFormat,
 
     #[command(flatten)]
+    keeping: KeepingArgs,
+
+    #[command(flatten)]
     grace: Grace,
 }
 
@@ -88,7 +92,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
     };
     std::fs::create_dir_all(&args.data_dir)
         .map_err(|error| CliError::file("make", &args.data_dir, &error))?;
-    let engine = local::over(&args.data_dir, &options, args.grace).await?;
+    let keeping = args.keeping.into();
+    let engine = local::over(&args.data_dir, &options, args.grace, keeping).await?;
     if let Some(dir) = &args.workflows {
         offer(&engine, dir)?;
     }

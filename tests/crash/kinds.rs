@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use callsheet_actors::{Engine, EngineBuilder, Step, StepContext, StepError, StepResult};
 use callsheet_engine::definition::Effect;
+use callsheet_storage::Artifact;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -46,7 +47,9 @@ output: '{{ steps.seen.place }}'",
 steps:
   - { id: each, uses: pure, for_each: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
       concurrency: 5, retry: { max_attempts: 9, initial: 1ms } }
-  - { id: join, uses: mark, needs: [each], with: { millis: 0 },
+  - { id: made, uses: made, for_each: [1, 2, 1, 2, 3], with: { n: '{{ item }} {{ job.id }}' },
+      retry: { max_attempts: 9, initial: 1ms } }
+  - { id: join, uses: mark, needs: [each, made], with: { millis: 0 },
       retry: { max_attempts: 9, initial: 1ms } }",
     // One wait with an actor, one without.
     "name: timers
@@ -148,11 +151,37 @@ impl Step for Pure {
     }
 }
 
+/// A step whose results are kept: a file.
+struct Made(Bodies);
+
+impl Step for Made {
+    type Input = Value;
+    type Output = Artifact;
+
+    fn kind(&self) -> String {
+        "made".into()
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Pure
+    }
+
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    async fn run(&self, input: Value, context: StepContext) -> StepResult<Artifact> {
+        let _begun = self.0.begin(&context, "pure");
+        context.put_bytes(input.to_string(), "made.json", "application/json").await
+    }
+}
+
 /// An engine with all of it, in this directory.
 pub fn engine(dir: &Path, bodies: &Bodies) -> EngineBuilder {
     let [mark, flaky, big, child] = [(); 4].map(|()| bodies.keyed());
     let pids: PathBuf = bodies.pids.to_path_buf();
-    let mut builder = Engine::builder().data_dir(dir.join("data")).step(Pure(bodies.clone()));
+    let kinds = Engine::builder().step(Pure(bodies.clone())).step(Made(bodies.clone()));
+    let mut builder = kinds.data_dir(dir.join("data"));
     for workflow in WORKFLOWS {
         builder = builder.workflow(workflow);
     }

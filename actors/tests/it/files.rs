@@ -215,6 +215,30 @@ output: '{{ steps.b }}'";
     assert!(kept > 0, "{kept} {gone}");
 }
 
+#[tokio::test]
+async fn a_verification_and_a_backup_do_not_miss_what_was_swept() {
+    use callsheet_storage::maintenance::{VerifyOptions, verify};
+    let dir = tempfile::tempdir().unwrap();
+    let builder = builder(&Arc::default(), 1).data_dir(dir.path()).keeping(bare());
+    let engine = builder.workflow(MAKE).open().await.unwrap();
+    ended(&engine, text("gone")).await;
+    ended(&engine, text("kept").retention(None)).await;
+    sweep(&engine).await;
+    assert!(!has(&engine, "gone") && has(&engine, "kept"));
+    let kept = engine.artifacts().path(&Digest::of(b"kept"));
+    let artifacts = engine.artifacts().clone();
+    engine.stop_now().await;
+    drop(engine);
+    let store = callsheet_storage::SledStore::open(dir.path()).unwrap();
+    let options = || VerifyOptions { artifacts: true, progress: Arc::new(|_, _, _| {}) };
+    let found = verify(&store, artifacts.clone(), options()).await.unwrap();
+    assert_eq!((found.faults.as_slice(), found.artifacts), (&[][..], 1));
+    // What is promised is missed all the same.
+    std::fs::remove_file(kept).unwrap();
+    let found = verify(&store, artifacts, options()).await.unwrap();
+    assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+}
+
 /// Jobs that share contents, make, recall and read files, while sweeps run without a pause and
 /// nothing is kept for a moment longer than it is used.
 #[tokio::test]

@@ -37,6 +37,15 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
+    /// How long the job's files are kept after its end, such as `7d`, or `forever`
+    /// [default: as the server is set]
+    #[arg(long, value_name = "TIME")]
+    retention: Option<String>,
+
+    /// Run every step, whatever results there are of before
+    #[arg(long)]
+    no_cache: bool,
+
     /// Stay until the job has ended, and fail if it does not succeed
     #[arg(long)]
     wait: bool,
@@ -68,7 +77,8 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
         (known.input, SubmitRequest { workflow, ..SubmitRequest::default() })
     };
     let input = gather(&args.input, schema.as_ref())?;
-    let request = SubmitRequest { input, labels, ..request };
+    let (retention, cache) = (args.retention.clone(), args.no_cache.then_some(false));
+    let request = SubmitRequest { input, labels, retention, cache, ..request };
     let accepted = client.submit(&request, args.key.as_deref()).await;
     let accepted = accepted.map_err(|error| args.server.complain(&error))?;
     if args.wait {

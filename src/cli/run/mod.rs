@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use callsheet::media::MediaOptions;
-use callsheet::{Engine, JobStatus, JobView, Timestamp};
+use callsheet::{Engine, JobStatus, JobView, Keeping, Timestamp};
 use clap::Args;
 use serde_json::Value;
 
@@ -57,6 +57,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = env::DATA_DIR, value_name = "DATA")]
     data_dir: Option<PathBuf>,
 
+    /// Run every step, whatever results the data directory has of before
+    #[arg(long)]
+    no_cache: bool,
+
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -81,7 +85,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit> {
     let mut data = DataDir::choose(&args)?;
     let opened_at = now();
     // Whoever runs this may read the files of this machine anyhow.
-    let engine = local::over(&data.path, &MediaOptions::local(), args.grace).await?;
+    let keeping = Keeping { cache: !args.no_cache, ..Keeping::default() };
+    let engine = local::over(&data.path, &MediaOptions::local(), args.grace, keeping).await?;
     let ended = with_engine(&args, &engine, opened_at, &mut data, &mut signals).await;
     // Whatever else lives in a shared data directory is given back and goes on another time.
     engine.stop_now().await;

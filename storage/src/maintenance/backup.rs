@@ -20,7 +20,7 @@ use super::entry::{
 };
 use super::error::MaintenanceError;
 use super::export::{Export, Exported};
-use super::named::{digests_in, references_in};
+use super::named::{digests_in, lets_files_go, references_in};
 use super::reader::check_backup;
 use crate::artifacts::{ArtifactStore, Digest, sync_parent};
 use crate::limits::{BACKUP_CHUNK_BYTES, BACKUP_CHUNKS_COUNT, COPY_CHUNK_BYTES};
@@ -272,7 +272,9 @@ struct Files {
 impl Files {
     fn note(&mut self, records: &[Record]) {
         digests_in(records, &mut self.named);
-        self.needed.extend(references_in(records).into_iter().map(|it| it.artifact));
+        if !lets_files_go(records) {
+            self.needed.extend(references_in(records).into_iter().map(|it| it.artifact));
+        }
     }
 
     /// Writes all files. Blocks.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use callsheet_engine::Event;
 use serde_json::Value;
 
 use crate::artifacts::{Artifact, Digest};
@@ -30,6 +31,20 @@ pub(super) fn references_in(records: &[Record]) -> Vec<Artifact> {
     values.iter().flat_map(Artifact::find_in).map(|(_, artifact)| artifact).collect()
 }
 
+/// Whether the files of a job may have been swept away: it has ended, and keeps them for a time only.
+pub(super) fn lets_files_go(records: &[Record]) -> bool {
+    let mut events = records.iter().flat_map(|record| &record.events);
+    let has_end = match events.next() {
+        Some(Event::JobSubmitted { options, .. }) => options.retention.is_some(),
+        _ => false,
+    };
+    let ended = |event: &Event| match event {
+        Event::JobSucceeded { .. } | Event::JobFailed { .. } | Event::JobCancelled { .. } => true,
+        _ => false,
+    };
+    has_end && events.next_back().is_some_and(ended)
+}
+
 /// The events as plain data: whatever kinds of events there will be, nothing is missed.
 fn values(records: &[Record]) -> Vec<Value> {
     let events = records.iter().flat_map(|record| &record.events);
@@ -38,10 +53,29 @@ fn values(records: &[Record]) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    use callsheet_engine::{Event, Timestamp, Token};
+    use callsheet_engine::{Event, JobOptions, Millis, Timestamp, Token, WorkflowRef};
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn files_may_be_gone_when_a_job_with_a_retention_has_ended() {
+        let submitted = |retention: Option<u64>| {
+            let workflow = WorkflowRef { name: "w".to_owned(), digest: "d".to_owned() };
+            let retention = retention.map(Millis);
+            let options = JobOptions { retention, ..JobOptions::default() };
+            let (input, labels, at) = (json!(null), Default::default(), Timestamp(1));
+            Event::JobSubmitted { workflow, input, labels, options, at }
+        };
+        let record = |sequence, event| Record { sequence, events: vec![event] };
+        let end = || record(1, Event::JobCancelled { at: Timestamp(2) });
+        let runs = record(1, Event::CancelRequested { reason: None, at: Timestamp(2) });
+        assert!(lets_files_go(&[record(0, submitted(Some(5))), end()]));
+        assert!(!lets_files_go(&[record(0, submitted(None)), end()]));
+        assert!(!lets_files_go(&[record(0, submitted(Some(5))), runs]));
+        assert!(!lets_files_go(&[record(0, submitted(Some(5)))]));
+        assert!(!lets_files_go(&[]));
+    }
 
     #[test]
     fn digests_are_found_wherever_they_stand() {

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::Progress;
 use super::error::MaintenanceError;
-use super::named::references_in;
+use super::named::{lets_files_go, references_in};
 use super::restore::blocking;
-use crate::artifacts::{ArtifactStore, Digest};
+use crate::artifacts::{ArtifactError, ArtifactStore, Digest};
 use crate::error::StoreError;
 use crate::store::{JobHead, Record, Store};
 
@@ -100,8 +100,8 @@ struct Verifier<'s> {
 #[derive(Default)]
 struct Seen {
     found: Verification,
-    /// Files that are referred to, with the job that was the first to do so.
-    files: BTreeMap<Digest, (JobId, u64)>,
+    /// Files that are referred to: the first job to do so, the length, whether they must be there.
+    files: BTreeMap<Digest, (JobId, u64, bool)>,
 }
 
 impl Verifier<'_> {
@@ -126,8 +126,10 @@ impl Verifier<'_> {
             }
         };
         self.seen.found.records += records.len() as u64;
+        let must_be_there = !lets_files_go(&records);
         for artifact in references_in(&records) {
-            self.seen.files.entry(artifact.artifact).or_insert((id, artifact.size));
+            let file = self.seen.files.entry(artifact.artifact);
+            file.or_insert((id, artifact.size, false)).2 |= must_be_there;
         }
         let Some(head) = head else { return Ok(()) };
         self.seen.found.ended += u64::from(head.status.has_ended());
@@ -196,10 +198,12 @@ impl Seen {
     fn files(&mut self, artifacts: &ArtifactStore, progress: &Progress) {
         let files = std::mem::take(&mut self.files);
         let total = files.len() as u64;
-        for ((digest, (job, size)), done) in files.into_iter().zip(1..) {
-            self.found.artifacts += 1;
+        for ((digest, (job, size, must_be_there)), done) in files.into_iter().zip(1..) {
             let checked = artifacts.verify(&digest).and_then(|_| artifacts.size(&digest));
+            let is_gone = matches!(checked, Err(ArtifactError::Missing(_)));
+            self.found.artifacts += u64::from(must_be_there || !is_gone);
             match checked {
+                Err(_) if is_gone && !must_be_there => {}
                 Ok(found) if found == size => self.found.artifact_bytes += found,
                 Ok(found) => {
                     let why = format!("it has {found} bytes; job `{job}` says {size}");

@@ -106,6 +106,10 @@ impl Step for MixMusic {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Scoring, context: StepContext) -> StepResult<Mixed> {
         let volumes = [("video_volume", input.video_volume), ("music_volume", input.music_volume)];
         check_levels(&volumes, input.fade_out_s, input.loudness_lufs)?;

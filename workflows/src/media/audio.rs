@@ -56,6 +56,10 @@ impl Step for ExtractAudio {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Media, context: StepContext) -> StepResult<Extracted> {
         let media = OpenMedia::open(&input.media, &context).await?;
         let stream = media.facts.audio()?.index;

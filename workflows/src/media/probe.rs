@@ -26,6 +26,10 @@ impl Step for Probe {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Media, context: StepContext) -> StepResult<Facts> {
         Ok(OpenMedia::open(&input.media, &context).await?.facts)
     }

@@ -130,6 +130,10 @@ impl Step for Verify {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Written, context: StepContext) -> StepResult<Verified> {
         let media = OpenMedia::open(&input.media, &context).await?;
         check(&media.facts, &input)?;
