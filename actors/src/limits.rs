@@ -89,16 +89,16 @@ pub const ARTIFACT_GRACE: Duration = Duration::from_secs(60 * 60);
 /// take room.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Time after a sweep in which want of room does not cause another: it would find nothing, and looks
-/// at every file.
+/// Time after a sweep in which want of room does not cause another: it would find nothing, and
+/// looks at every file.
 pub const SWEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// Bytes of kept results and their files unless told otherwise. Beyond it those that were used
 /// longest ago are forgotten.
 pub const CACHE_MAX_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
-/// Share of the bound of all files that is left to jobs that were accepted: beyond the rest new ones
-/// are refused with `artifact.quota`, for they could not even begin to write.
+/// Share of the bound of all files that is left to jobs that were accepted: beyond the rest new
+/// ones are refused with `artifact.quota`, for they could not even begin to write.
 pub const QUOTA_RESERVE_SHARE: u64 = 100;
 
 /// Time between two signs of life of an attempt that waits for another at the same.

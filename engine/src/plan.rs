@@ -251,8 +251,8 @@ fn digest(workflow: &Workflow) -> String {
     blake3::hash(canonical_json(&value).as_bytes()).to_hex().to_string()
 }
 
-/// A value's one spelling: JSON without spaces and with sorted keys, so that equal values have equal
-/// bytes whatever order their maps are kept in. What is found by a hash is hashed in this form.
+/// A value's one spelling: JSON without spaces and with sorted keys, so that equal values have
+/// equal bytes whatever order their maps are kept in. What is found by a hash is hashed so.
 #[must_use]
 pub fn canonical_json(value: &Value) -> String {
     let mut canonical = String::new();

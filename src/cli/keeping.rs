@@ -22,7 +22,8 @@ pub(crate) struct KeepingArgs {
     #[arg(long, default_value = "1h", value_name = "TIME")]
     sweep_every: Millis,
 
-    /// Most bytes of all files, such as `100GiB`; beyond it new jobs are refused [default: no bound]
+    /// Most bytes of all files, such as `100GiB`; beyond it new jobs are refused
+    /// [default: no bound]
     #[arg(long, value_name = "SIZE")]
     artifacts_max_bytes: Option<Size>,
 

@@ -147,8 +147,8 @@ pub const MAX_ARTIFACT_NAME_BYTES: usize = 255;
 /// wait for one only by chance, and for the time of a rename.
 pub const ARTIFACT_LOCKS_COUNT: usize = 64;
 
-/// Results of steps that are kept. Beyond it those that were used longest ago are forgotten: each is
-/// a file that every sweep reads.
+/// Results of steps that are kept. Beyond it those that were used longest ago are forgotten: each
+/// is a file that every sweep reads.
 pub const MAX_RESULTS_COUNT: u64 = 100_000;
 
 /// Largest file of a kept result: an output of the largest size, and the contents that it names.

@@ -221,7 +221,7 @@ impl Refusal {
             Self::Host(_) => "use `localhost`, or start the server with a token",
             Self::Origin(_) => "call the server from a program, or from a page that it served",
             Self::UnknownArtifact(_) => {
-                "take the digest from the output of a job; its files may be gone when its retention is over"
+                "take the digest from the output of a job; its files go when its retention is over"
             }
             Self::UnreadableArtifact => "the server's log says why",
             Self::Range(_) => "ask for bytes that it has",

@@ -6,7 +6,8 @@ use super::{Catalog, Effect, KindInfo, Problems};
 use crate::Plan;
 
 /// `k` takes and gives anything, `strict` says exactly what, `open` says some of it, and `broken`
-/// has a schema that is none. The results of `kept` are kept. `once` and `asked` must not be done twice, `asked` has a probe.
+/// has a schema that is none. The results of `kept` are kept. `once` and `asked` must not be done
+/// twice, `asked` has a probe.
 pub(super) fn catalog() -> Catalog {
     let strict = json!({
         "type": "object", "required": ["source"], "additionalProperties": false,

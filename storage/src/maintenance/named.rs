@@ -31,7 +31,8 @@ pub(super) fn references_in(records: &[Record]) -> Vec<Artifact> {
     values.iter().flat_map(Artifact::find_in).map(|(_, artifact)| artifact).collect()
 }
 
-/// Whether the files of a job may have been swept away: it has ended, and keeps them for a time only.
+/// Whether the files of a job may have been swept away: it has ended, and keeps them for a time
+/// only.
 pub(super) fn lets_files_go(records: &[Record]) -> bool {
     let mut events = records.iter().flat_map(|record| &record.events);
     let has_end = match events.next() {
