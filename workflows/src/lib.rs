@@ -11,7 +11,6 @@ pub mod subtitles;
 
 mod fetch;
 mod ffmpeg;
-#[allow(dead_code, unused_imports)] // The steps that ask it come one by one.
 mod lower;
 mod media;
 mod options;
@@ -32,13 +31,14 @@ pub use ffmpeg::{
 };
 pub use lower::{Fate, Format, PictureCodec, Quality, SoundCodec, Way};
 pub use media::{
-    ExtractAudio, Extracted, Facts, Media, Probe, Stream, StreamKind, Verified, Verify, Written,
+    Analysis, Analyze, ExtractAudio, Extracted, Facts, Loudness, Media, Probe, Question,
+    SceneChange, Silence, Stream, StreamKind, Verified, Verify, Written,
 };
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
 pub use quantity::{ByteSize, Span};
 pub use register::{
-    BACKGROUND_MUSIC, CAPTION, COMPOSE, CONTACT_SHEET, CONVERT, MERGE, THUMBNAIL, register,
-    step_kinds,
+    ANALYZE, BACKGROUND_MUSIC, CAPTION, COMPOSE, CONTACT_SHEET, CONVERT, MERGE, THUMBNAIL,
+    register, step_kinds,
 };
 pub use scenes::{
     Captioned, ChainCaptions, Chained, EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting,

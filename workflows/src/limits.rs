@@ -189,6 +189,31 @@ pub const MAX_TILE_WIDTH_PIXELS: u32 = 1_920;
 /// keyframe each time is more work than decoding all.
 pub const SEEK_PAYS_S: f64 = 4.0;
 
+/// Silences and scene changes that an output lists; all of them are in the written report.
+pub const MAX_MARKS_COUNT: usize = 2_000;
+
+/// The shortest silence that can be asked for: below, every gap between two sounds is one.
+pub const MIN_SILENCE_S: f64 = 0.05;
+
+/// The longest silence that can be asked for.
+pub const MAX_SILENCE_S: f64 = 600.0;
+
+/// The softest level that can count as silence.
+pub const MIN_SILENCE_DB: f64 = -90.0;
+
+/// The smallest side of a waveform picture.
+pub const MIN_WAVE_SIDE_PIXELS: u32 = 32;
+
+/// The largest side of a waveform picture.
+pub const MAX_WAVE_SIDE_PIXELS: u32 = 8_192;
+
+/// Samples that a waveform is drawn of: ffmpeg holds all of them in memory, two bytes each. Sound
+/// of more than two hours is drawn of fewer a second.
+pub const MAX_WAVE_SAMPLES_COUNT: f64 = 64.0 * 1_024.0 * 1_024.0;
+
+/// Samples a second that a waveform is drawn of at most: the picture has far fewer columns.
+pub const MAX_WAVE_SAMPLES_PER_SECOND: f64 = 8_000.0;
+
 /// Share of the expected length that a written file must have. Below it: `verify.too_short`.
 pub const MIN_LENGTH_SHARE: f64 = 0.95;
 

@@ -4,7 +4,7 @@ use callsheet_actors::EngineBuilder;
 
 use crate::fetch::Fetch;
 use crate::ffmpeg::{Burn, ContactSheet, Convert, Hardware, MixMusic, Thumbnail};
-use crate::media::{ExtractAudio, Probe, Verify};
+use crate::media::{Analyze, ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
 use crate::scenes::{
     ChainCaptions, EncodePicture, JoinScenes, MeasureScene, MixSound, PairScenes, PlanScenes,
@@ -36,9 +36,13 @@ pub const THUMBNAIL: &str = include_str!("../definitions/thumbnail.yaml");
 /// The workflow `contact-sheet`: lay pictures from all over a film side by side.
 pub const CONTACT_SHEET: &str = include_str!("../definitions/contact-sheet.yaml");
 
+/// The workflow `analyze`: how loud a file is, where it is silent, where its scenes change.
+pub const ANALYZE: &str = include_str!("../definitions/analyze.yaml");
+
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
-    let shipped = [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE, CONVERT, THUMBNAIL, CONTACT_SHEET];
+    let shipped =
+        [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE, CONVERT, THUMBNAIL, CONTACT_SHEET, ANALYZE];
     shipped.into_iter().fold(step_kinds(builder, options), EngineBuilder::workflow)
 }
 
@@ -69,6 +73,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(Convert::new(slots.clone(), hardware))
         .step(Thumbnail::new(slots.clone()))
         .step(ContactSheet::new(slots.clone()))
+        .step(Analyze::new(slots.clone()))
         .step(Verify::new(slots))
 }
 

@@ -5,7 +5,7 @@ use crate::limits::{
 };
 
 /// The filter that measures. Its summary is the last that ffmpeg says.
-pub(super) const MEASURE: &str = "ebur128=peak=true:framelog=verbose";
+pub(crate) const MEASURE: &str = "ebur128=peak=true:framelog=verbose";
 
 /// Peaks are corrected by this much more than they were too high: the next encode rounds anew.
 const SPARE_DB: f64 = 0.2;
@@ -15,22 +15,16 @@ const SILENCE_LUFS: f64 = -69.9;
 
 /// How loud a sound is. Silence, and what is shorter than 0.4 s, has no loudness.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Measured {
-    pub(super) lufs: Option<f64>,
-    pub(super) peak_dbtp: Option<f64>,
+pub(crate) struct Measured {
+    pub(crate) lufs: Option<f64>,
+    pub(crate) peak_dbtp: Option<f64>,
 }
 
 impl Measured {
     /// Reads the summary at the end of what ffmpeg said.
-    pub(super) fn read(said: &[String]) -> Option<Self> {
-        // A title in the file may look like a summary too; the filter's own one comes last.
-        let start = said.iter().rposition(|line| line.trim_end().ends_with("Summary:"))?;
-        let field = |name: &str| {
-            let line = said[start..].iter().find_map(|line| line.trim().strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<f64>().ok()
-        };
-        let lufs = field("I:")?;
-        let peak = field("Peak:")?;
+    pub(crate) fn read(said: &[String]) -> Option<Self> {
+        let lufs = summed_up(said, "I:")?;
+        let peak = summed_up(said, "Peak:")?;
         Some(Self {
             lufs: (lufs > SILENCE_LUFS).then_some(lufs),
             peak_dbtp: peak.is_finite().then_some(peak),
@@ -50,6 +44,20 @@ impl Measured {
     fn excess(&self) -> f64 {
         self.peak_dbtp.map_or(f64::NEG_INFINITY, |peak| peak - MAX_TRUE_PEAK_DBTP)
     }
+}
+
+/// Loudness range in LU: how far what is loud is from what is soft. None in silence.
+pub(crate) fn range_lu(said: &[String]) -> Option<f64> {
+    let heard = summed_up(said, "I:").is_some_and(|lufs| lufs > SILENCE_LUFS);
+    summed_up(said, "LRA:").filter(|_| heard)
+}
+
+/// A field of the summary at the end of what ffmpeg said.
+fn summed_up(said: &[String], name: &str) -> Option<f64> {
+    // A title in the file may look like a summary too; the filter's own one comes last.
+    let start = said.iter().rposition(|line| line.trim_end().ends_with("Summary:"))?;
+    let line = said[start..].iter().find_map(|line| line.trim().strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// What is done to a sound so that it is as loud as it should be: a gain, and a limiter where
@@ -132,6 +140,10 @@ mod tests {
         assert_eq!(Measured::read(&[fake, summary("-14.9", "-5.9")].concat()), expected);
         let silence = Measured::read(&summary("-70.0", "-inf"));
         assert_eq!(silence, Some(Measured::default()));
+        let ranged =
+            |i: &str| [summary(i, "-5.9"), said("LRA: 5.2 LU\nLRA low: -26.9 LUFS")].concat();
+        assert_eq!(range_lu(&ranged("-14.9")), Some(5.2));
+        assert_eq!(range_lu(&ranged("-70.0")), None);
         for text in ["", "Summary:", "Summary:\nI: loud LUFS\nPeak: 1 dBFS", "I: -3 LUFS"] {
             assert_eq!(Measured::read(&said(text)), None, "{text}");
         }

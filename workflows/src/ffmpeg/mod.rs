@@ -21,6 +21,7 @@ pub use burn::{Burn, Burned, Preset, Sound, Titled};
 pub use convert::{Conversion, Convert, Converted, PictureChoice, SoundChoice};
 pub use hardware::Device;
 pub(crate) use hardware::Hardware;
+pub(crate) use loudness::{MEASURE, Measured, range_lu};
 pub(crate) use master::{Film, Master, Mastered, check_levels, open_music};
 pub use mix::{MixMusic, Mixed, Scoring};
 pub use resolution::Resolution;

@@ -1,17 +1,21 @@
 //! Media files: what they are, what is in them, and whether a written one is whole.
 
+mod analyze;
 mod audio;
 mod container;
 mod facts;
 mod length;
+mod marks;
 mod open;
 mod probe;
 mod verify;
 
+pub use analyze::{Analysis, Analyze, Loudness, Question};
 pub use audio::{ExtractAudio, Extracted, Media};
 pub(crate) use container::{Container, FORMAT_WHITELIST};
 pub use facts::{Facts, Stream, StreamKind};
 pub(crate) use length::copied_length;
+pub use marks::{Scene as SceneChange, Silence};
 pub(crate) use open::{OpenMedia, input_args, with_install_hint};
 pub use probe::Probe;
 pub use verify::{Verified, Verify, Written};

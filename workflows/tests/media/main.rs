@@ -3,6 +3,7 @@
 //! They need ffmpeg, flite and PocketSphinx; `scripts/setup` installs them.
 #![allow(clippy::unwrap_used)]
 
+mod analyze;
 mod cancelling;
 mod caption;
 mod compose;
