@@ -3,8 +3,9 @@
 //! [`register`] gives an engine all of it; [`MediaOptions`] says what the steps may do. Its heart
 //! are its workflows: [`CAPTION`] gives a video captions, burned in and as files,
 //! [`BACKGROUND_MUSIC`] lays music under one, [`MERGE`] makes one of scenes and voice-overs, and
-//! [`COMPOSE`] does all three in one job. Every file that a step makes is an artifact; no step takes
-//! a path of another one.
+//! [`COMPOSE`] does all three in one job; [`CONVERT`], [`THUMBNAIL`], [`CONTACT_SHEET`] and
+//! [`ANALYZE`] are for single files. Every file that a step makes is an artifact; no step takes a
+//! path of another one.
 
 pub mod limits;
 pub mod subtitles;

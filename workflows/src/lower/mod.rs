@@ -11,11 +11,11 @@ mod format;
 mod plan;
 mod smart;
 
-pub(crate) use codec::{Maker, picture_args, sound_args};
+pub(crate) use codec::{Maker, picture_args};
 pub use codec::{PictureCodec, Quality, SoundCodec};
 pub use decide::{Fate, Way};
 pub(crate) use decide::{Lowered, lower};
-pub(crate) use filters::{even, fit, fork};
+pub(crate) use filters::{fit, fork};
 pub use format::Format;
 pub(crate) use plan::{Clip, Picture, Plan, Sound};
 pub(crate) use smart::{Packet, SmartCut, smart_cut};

@@ -257,12 +257,9 @@ impl Question {
     fn sound_graph(&self, stream: u32, length_s: Option<f64>) -> String {
         // The marks are written before the meter, which passes marks of its own on.
         let (level, least) = (self.silence_db, self.silence_min_s);
-        let mut chains = vec![(
-            format!(
-                "silencedetect=n={level:.2}dB:d={least:.3},ametadata=print:file={SILENCES},{MEASURE}"
-            ),
-            "loud".to_owned(),
-        )];
+        let marks =
+            format!("silencedetect=n={level:.2}dB:d={least:.3},ametadata=print:file={SILENCES}");
+        let mut chains = vec![(format!("{marks},{MEASURE}"), "loud".to_owned())];
         if self.waveform {
             let most = MAX_WAVE_SAMPLES_COUNT / length_s.unwrap_or(1.0).max(1.0);
             let rate = most.min(MAX_WAVE_SAMPLES_PER_SECOND) as u32;
