@@ -118,9 +118,13 @@ pub(super) fn held(item: Option<u32>) -> String {
     format!("held{item}: waits for somebody to look; see `callsheet resolve`")
 }
 
-/// Words for a step that is done.
+/// Words for a step that is done. Attempts are of note when something was tried again.
 pub(super) fn succeeded(attempts: u32, cached: (u32, usize), seconds: f64) -> String {
-    let attempts = if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
+    let attempts = match cached.1 {
+        items if attempts as usize <= items => String::new(),
+        1 => format!(" after {attempts} attempts"),
+        items => format!(" after {attempts} attempts at {items} items"),
+    };
     let cached = match cached {
         (0, _) => String::new(),
         (recalled, all) if recalled as usize == all => ", cached".to_owned(),
@@ -184,7 +188,11 @@ mod tests {
             ),
             (
                 Note::Succeeded { step: step(), attempts: 3, cached: (2, 3), seconds: 1.0 },
-                "  burn   done in 1.0 s after 3 attempts, 2 of 3 items cached",
+                "  burn   done in 1.0 s, 2 of 3 items cached",
+            ),
+            (
+                Note::Succeeded { step: step(), attempts: 4, cached: (0, 3), seconds: 1.0 },
+                "  burn   done in 1.0 s after 4 attempts at 3 items",
             ),
             (Note::Item { step: step(), done: 1, total: 3 }, "  burn   1 of 3 items done"),
             (Note::Sleeping { step: step(), wait: 60.0 }, "  burn   asleep for 60.0 s"),
