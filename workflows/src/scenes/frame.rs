@@ -52,24 +52,25 @@ impl Frame {
         format!("{first},{second},tpad=stop=-1:stop_mode=clone{end},{COLOURS}")
     }
 
-    /// Scales and cuts, or pads. `dar` is the shape that is shown, whatever the shape of a pixel.
+    /// Cuts and scales, or scales and pads. `sar` is the shape of a pixel, `dar` that of the picture
+    /// as it is shown.
     fn size(&self, source: &Stream) -> String {
         let (w, h) = (self.width, self.height);
         let is_hdr = matches!(source.color_transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
         let (colours, tone_map) = if is_hdr { ("", TONE_MAP) } else { (self.colours(source), "") };
         let shaped = match self.fit {
-            // A thousandth less, or the last digit of a quotient costs two pixels.
+            // Cut first: what will not be seen is not scaled.
             Fit::Cover => format!(
-                "scale=w='2*ceil(max({w},{h}*dar)/2-0.001)':h='2*ceil(max({h},{w}/dar)/2-0.001)'\
-                 {colours},{tone_map}crop={w}:{h}"
+                "crop=w='min(iw,ih*{w}/{h}/sar)':h='min(ih,iw*sar*{h}/{w})',\
+                 scale={w}:{h}{colours},{tone_map}"
             ),
             Fit::Contain => format!(
                 "scale=w='max(2,2*round(min({w},{h}*dar)/2))':\
                  h='max(2,2*round(min({h},{w}/dar)/2))'{colours},{tone_map}\
-                 format=yuv420p,pad={w}:{h}:-1:-1:color=black"
+                 format=yuv420p,pad={w}:{h}:-1:-1:color=black,"
             ),
         };
-        format!("{shaped},setsar=1,format=yuv420p")
+        format!("{shaped}setsar=1,format=yuv420p")
     }
 
     fn colours(&self, source: &Stream) -> &'static str {
@@ -100,7 +101,12 @@ mod tests {
     #[test]
     fn a_picture_fills_the_frame_or_lies_within_it() {
         let cover = filters(Fit::Cover, 30.0, &source(30.0), None);
-        assert!(cover.contains("crop=1080:1920") && !cover.contains(",pad="), "{cover}");
+        assert!(
+            cover.contains("crop=")
+                && cover.contains("scale=1080:1920")
+                && !cover.contains(",pad="),
+            "{cover}"
+        );
         let contain = filters(Fit::Contain, 30.0, &source(30.0), None);
         assert!(contain.contains("pad=1080:1920:-1:-1:color=black"), "{contain}");
         for filters in [cover, contain] {
