@@ -25,6 +25,7 @@ mod routes;
 mod server;
 mod state;
 mod text;
+mod upload;
 
 pub use error::{CODES, Code};
 pub use options::ApiOptions;

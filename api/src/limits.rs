@@ -66,11 +66,32 @@ pub const MAX_REASON_BYTES: usize = 1_024;
 /// The name under which an artifact is downloaded. Beyond it 400.
 pub const MAX_DOWNLOAD_NAME_BYTES: usize = 255;
 
+/// A file that comes in, unless the server is started with another bound. Beyond it 413: what
+/// `media.fetch` takes by itself.
+pub const DEFAULT_UPLOAD_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Files that come in at once. Beyond it 503 with `Retry-After`: each holds a thread that writes.
+pub const MAX_UPLOADS_COUNT: usize = 64;
+
+/// Silence in the middle of a file that comes in. Beyond it 408, and nothing of it is kept.
+pub const UPLOAD_STALL_SECONDS: u64 = 30;
+
+/// Pieces of a file that wait to be written: enough to keep the disk busy, few enough to hold
+/// little memory.
+pub const UPLOAD_PIECES_COUNT: usize = 8;
+
+/// A media type that comes with a file. Beyond it 415: it is kept in inputs and outputs.
+pub const MAX_MEDIA_TYPE_BYTES: usize = 255;
+
 /// Piece of a file that is read and sent at once.
 pub const DOWNLOAD_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Advice in `Retry-After` when the server is full or about to stop.
 pub const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Advice in `Retry-After` while a backup is under way: one at a time, since each reads all there
+/// is.
+pub const BACKUP_RETRY_AFTER_SECONDS: u64 = 30;
 
 /// Time that open requests get to end once the server was told to stop. Beyond it they are cut.
 pub const SHUTDOWN_SECONDS: u64 = 10;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::limits::DEFAULT_UPLOAD_BYTES;
+
 /// How the routes behave. [`Default`] is right for a server on the loopback address.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ApiOptions {
     /// When set, every route under `/v1` needs `Authorization: Bearer <token>`. Set it whenever the
     /// server can be reached from other machines. Default: none.
@@ -12,6 +14,14 @@ pub struct ApiOptions {
     /// [`serve`](crate::serve) without a token on a loopback address then takes only the names of
     /// this machine, so that a web page cannot reach the engine under a name of its own.
     pub hosts: Vec<String>,
+    /// The largest file that `POST /v1/uploads` takes, in bytes. Default: 2 GiB.
+    pub max_upload_bytes: u64,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self { token: None, hosts: Vec::new(), max_upload_bytes: DEFAULT_UPLOAD_BYTES }
+    }
 }
 
 impl ApiOptions {
@@ -19,6 +29,13 @@ impl ApiOptions {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// The same options with another bound on uploads.
+    #[must_use]
+    pub fn max_upload_bytes(mut self, bytes: u64) -> Self {
+        self.max_upload_bytes = bytes;
         self
     }
 
@@ -36,6 +53,7 @@ impl fmt::Debug for ApiOptions {
         f.debug_struct("ApiOptions")
             .field("token", &self.token.as_ref().map(|_| "…"))
             .field("hosts", &self.hosts)
+            .field("max_upload_bytes", &self.max_upload_bytes)
             .finish()
     }
 }

@@ -63,11 +63,12 @@ fn described() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::server::metrics))
         .routes(routes!(routes::server::openapi))
         .layer(middleware::from_fn(observe::bound_time));
-    // Waits, streams and downloads take as long as they take.
+    // Waits, streams, uploads and downloads take as long as they take.
     let long = OpenApiRouter::new()
         .routes(routes!(routes::jobs::get))
         .routes(routes!(routes::events::events))
         .routes(routes!(routes::artifacts::download))
+        .routes(routes!(routes::uploads::upload))
         .routes(routes!(routes::backup::backup));
     quick.merge(long)
 }

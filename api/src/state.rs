@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Gate;
 use crate::guard::Hosts;
-use crate::limits::MAX_STREAMS_COUNT;
+use crate::limits::{MAX_STREAMS_COUNT, MAX_UPLOADS_COUNT};
 use crate::metrics::Metrics;
 use crate::options::ApiOptions;
 
@@ -21,6 +21,12 @@ pub(crate) struct AppState {
     pub(crate) metrics: Metrics,
     /// Places for event streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// Places for files that come in.
+    pub(crate) uploads: Arc<Semaphore>,
+    /// How large one of them may be.
+    pub(crate) max_upload_bytes: u64,
+    /// The place for a backup.
+    pub(crate) backups: Arc<Semaphore>,
     /// Cancelled when the server is told to stop: streams and waits end then.
     pub(crate) closing: CancellationToken,
 }
@@ -34,6 +40,9 @@ impl AppState {
             hosts: Arc::new(Hosts::new(&options.hosts)),
             engine,
             streams,
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADS_COUNT)),
+            max_upload_bytes: options.max_upload_bytes,
+            backups: Arc::new(Semaphore::new(1)),
             closing,
         }
     }

@@ -5,7 +5,7 @@
 /// The data directory of `serve`, `run` and the commands for whole stores.
 pub(crate) const DATA_DIR: &str = "CALLSHEET_DATA_DIR";
 
-/// The server that `submit`, `jobs`, `show`, `cancel`, `resolve` and `backup` talk to.
+/// The server that `upload`, `submit`, `jobs`, `show`, `cancel`, `resolve` and `backup` talk to.
 pub(crate) const SERVER: &str = "CALLSHEET_SERVER";
 
 /// The token that a server asks for and a client sends.
@@ -17,7 +17,7 @@ pub(crate) const LOG: &str = "CALLSHEET_LOG";
 /// All of them with their meaning, for the foot of `callsheet --help` and for the tests.
 pub(crate) const ALL: [(&str, &str); 4] = [
     (DATA_DIR, "data directory of serve, run, restore, verify and compact"),
-    (SERVER, "address of the server that submit, jobs, show, cancel, resolve and backup talk to"),
+    (SERVER, "address of the server that upload, submit, jobs, show and their kin talk to"),
     (TOKEN, "token that a server asks for and that a client sends"),
     (LOG, "what is logged, such as `debug` or `info,callsheet_actors=debug`"),
 ];

@@ -53,6 +53,8 @@ enum Command {
     Run(run::RunArgs),
     /// Start the server: jobs over HTTP
     Serve(serve::ServeArgs),
+    /// Send a file to a server, for jobs to work on
+    Upload(remote::UploadArgs),
     /// Hand a job to a server
     Submit(remote::SubmitArgs),
     /// List jobs
@@ -114,6 +116,7 @@ async fn go(command: Command) -> Result<Exit> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Upload(args) => remote::upload(args).await,
         Command::Submit(args) => remote::submit(args).await,
         Command::Jobs(args) => remote::jobs(args).await,
         Command::Show(args) => remote::show(args).await,

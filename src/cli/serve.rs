@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use callsheet::Engine;
-use callsheet::media::MediaOptions;
+use callsheet::media::{ByteSize, MediaOptions};
 use callsheet::server::ApiOptions;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -57,6 +57,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     allow_private_addresses: bool,
 
+    /// Largest file that clients may upload, such as 500MiB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    max_upload: ByteSize,
+
     /// Form of the log on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -99,8 +103,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
     }
     let address = listener.local_addr().unwrap_or(args.listen);
     eprintln!("callsheet listens on http://{address}, data in {}", args.data_dir.display());
-    until_stopped(&engine, listener, ApiOptions { token, ..ApiOptions::default() }, &mut signals)
-        .await
+    let options =
+        ApiOptions { token, max_upload_bytes: args.max_upload.0, ..ApiOptions::default() };
+    until_stopped(&engine, listener, options, &mut signals).await
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

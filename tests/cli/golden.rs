@@ -22,9 +22,10 @@ pub(crate) fn check(name: &str, text: &str) {
     );
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "serve",
+    "upload",
     "submit",
     "jobs",
     "show",

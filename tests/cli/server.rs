@@ -66,6 +66,52 @@ fn a_job_goes_through_the_server_from_submit_to_show() {
     assert_eq!(over, "it had ended before: succeeded\n");
 }
 
+const KEEP: &str = "
+name: keep
+input:
+  type: object
+  additionalProperties: false
+  properties:
+    file: { anyOf: [{ type: string }, { type: object, required: [artifact] }] }
+    more: { type: array, items: { type: object } }
+steps:
+  - { id: fetch, uses: media.fetch, with: { source: '{{ input.file }}' } }
+output: { file: '{{ steps.fetch.file }}', more: '{{ input.more }}' }
+";
+
+#[test]
+fn files_of_this_machine_go_to_the_server_first() {
+    let (_dir, path) = place();
+    std::fs::write(path.join("keep.yaml"), KEEP).unwrap();
+    std::fs::write(path.join("talk.txt"), "hello").unwrap();
+    let server = Server::start(&path, &["--max-upload", "1kB"]);
+    let reference = server.ask(&["upload", "talk.txt", "--type", "text/x-talk"]).has_ended_with(0);
+    let reference = reference.json();
+    assert_eq!(
+        (&reference["name"], &reference["media_type"]),
+        (&"talk.txt".into(), &"text/x-talk".into())
+    );
+    let submit = ["submit", "keep.yaml", "--wait", "--json", "--upload", "file=talk.txt"];
+    let more = ["--upload", "more=talk.txt", "--upload", "more=keep.yaml"];
+    let job = server.ask(&[&submit[..], &more].concat()).has_ended_with(0).json();
+    assert_eq!(job["output"]["file"]["artifact"], reference["artifact"]);
+    assert_eq!(job["output"]["more"][1]["name"], "keep.yaml");
+    assert_eq!(job["progress"], 100.0);
+
+    std::fs::write(path.join("large.txt"), [7; 1_001]).unwrap();
+    for (args, code, words) in [
+        (vec!["upload", "large.txt"], 1, "[upload.too_large]"),
+        (vec!["upload", "gone.txt"], 1, "gone.txt"),
+        (vec!["submit", "keep.yaml", "--upload", "flie=talk.txt"], 2, "no input `flie`"),
+        (vec!["submit", "keep.yaml", "--upload", "talk.txt"], 2, "is not of the form NAME=FILE"),
+    ] {
+        let ended = server.ask(&args).has_ended_with(code);
+        assert!(ended.stderr.contains(words), "{args:?}: {}", ended.stderr);
+    }
+    let none = server.ask(&["jobs", "--status", "held"]).has_ended_with(0);
+    assert_eq!(none.stderr, "no jobs\n");
+}
+
 #[test]
 fn a_cancelled_job_is_cancelled_and_a_wait_for_it_fails() {
     let (_dir, path) = place();

@@ -114,6 +114,6 @@ fn part_path(path: &Path, digest: &str) -> PathBuf {
     path.with_file_name(format!(".{name}.{short}.part"))
 }
 
-fn file_error(path: &Path, error: &std::io::Error) -> ClientError {
+pub(super) fn file_error(path: &Path, error: &dyn std::fmt::Display) -> ClientError {
     ClientError::File { path: path.display().to_string(), why: error.to_string() }
 }

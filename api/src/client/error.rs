@@ -40,7 +40,7 @@ pub enum ClientError {
     #[error("the file that came for `{0}` is another one")]
     Damaged(String),
     /// A file of the client's own cannot be read or written.
-    #[error("cannot write `{path}`: {why}")]
+    #[error("cannot use `{path}`: {why}")]
     File {
         /// Which file.
         path: String,

@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod patience;
 mod sse;
+mod upload;
 
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ use patience::Patience;
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// For what a server may be silent about for as long as it takes.
+    patient: reqwest::Client,
     base: Url,
     token: Option<header::HeaderValue>,
 }
@@ -61,14 +64,16 @@ impl Client {
         let token = token.map(|token| bearer(&token)).transpose()?;
         // Another part of the program may have chosen a provider before; that one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(CLIENT_CONNECT_SECONDS))
-            .read_timeout(Duration::from_secs(CLIENT_READ_SECONDS))
-            // The token is for this server alone.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| ClientError::connection(&error))?;
-        Ok(Self { http, base, token })
+        let common = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(CLIENT_CONNECT_SECONDS))
+                // The token is for this server alone.
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        let http = common().read_timeout(Duration::from_secs(CLIENT_READ_SECONDS)).build();
+        let http = http.map_err(|error| ClientError::connection(&error))?;
+        let patient = common().build().map_err(|error| ClientError::connection(&error))?;
+        Ok(Self { http, patient, base, token })
     }
 
     /// Submits a job. With a key the same request may be sent again, after a lost answer for
@@ -206,6 +211,16 @@ impl Client {
 
     /// A request to a path of the server; each part is one segment, whatever is in it.
     fn call(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, ClientError> {
+        self.call_by(&self.http, method, path)
+    }
+
+    /// The same, by one of the two clients beneath.
+    fn call_by(
+        &self,
+        http: &reqwest::Client,
+        method: Method,
+        path: &[&str],
+    ) -> Result<RequestBuilder, ClientError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -214,7 +229,7 @@ impl Client {
         if path.iter().any(|part| part.is_empty() || matches!(*part, "." | "..")) {
             return Err(ClientError::url(&path.join("/"), &"a part of the path is not a name"));
         }
-        let call = self.http.request(method, url);
+        let call = http.request(method, url);
         Ok(match &self.token {
             Some(token) => call.header(header::AUTHORIZATION, token.clone()),
             None => call,

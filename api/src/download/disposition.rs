@@ -4,14 +4,26 @@ use axum::http::HeaderValue;
 
 use crate::text::is_hidden;
 
-/// `Content-Disposition: attachment`, with a file name when there is one. A browser saves the file
-/// and never shows it as a page, whatever is in it.
-pub(crate) fn disposition(name: Option<&str>) -> HeaderValue {
+/// What a browser does with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// It saves it, and never shows it as a page, whatever is in it.
+    Attachment,
+    /// It shows or plays it.
+    Inline,
+}
+
+/// The value of `Content-Disposition`, with a file name when there is one.
+pub(crate) fn disposition(what: Disposition, name: Option<&str>) -> HeaderValue {
+    let what = match what {
+        Disposition::Attachment => "attachment",
+        Disposition::Inline => "inline",
+    };
     let text = match name.map(plain).filter(|name| !name.is_empty()) {
-        None => "attachment".to_owned(),
+        None => what.to_owned(),
         Some(name) => {
             let (quoted, extended) = (quoted(&name), extended(&name));
-            format!("attachment; filename=\"{quoted}\"; filename*=UTF-8''{extended}")
+            format!("{what}; filename=\"{quoted}\"; filename*=UTF-8''{extended}")
         }
     };
     // Both names are printable ASCII, so this cannot fail; a download without a name is no harm.
@@ -19,7 +31,7 @@ pub(crate) fn disposition(name: Option<&str>) -> HeaderValue {
 }
 
 /// The last part of a path, without what could leave a directory or mislead a reader.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let kept: String = last.chars().filter(|character| !is_hidden(*character)).collect();
     kept.trim().trim_start_matches('.').to_owned()
@@ -67,7 +79,9 @@ mod tests {
             (Some("\u{202e}gpj.exe"), named("gpj.exe", "gpj.exe")),
             (Some(".bashrc"), named("bashrc", "bashrc")),
         ] {
-            assert_eq!(disposition(given), expected, "{given:?}");
+            assert_eq!(disposition(Disposition::Attachment, given), expected, "{given:?}");
+            let shown = expected.replace("attachment", "inline");
+            assert_eq!(disposition(Disposition::Inline, given), shown, "{given:?}");
         }
     }
 }

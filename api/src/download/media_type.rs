@@ -39,6 +39,11 @@ pub(crate) fn media_type(name: Option<&str>) -> &'static str {
     ending.and_then(known).unwrap_or("application/octet-stream")
 }
 
+/// Whether a browser may show it in place: what it can only play or read, not run.
+pub(crate) fn can_be_shown(media_type: &str) -> bool {
+    ["audio/", "image/", "text/", "video/"].iter().any(|kind| media_type.starts_with(kind))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +61,21 @@ mod tests {
             (None, "application/octet-stream"),
         ] {
             assert_eq!(media_type(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_played_or_read_is_shown() {
+        for (ending, shown) in
+            [("mp4", true), ("png", true), ("vtt", true), ("mp3", true)].into_iter().chain([
+                ("pdf", false),
+                ("zip", false),
+                ("json", false),
+                ("html", false),
+                ("svg", false),
+            ])
+        {
+            assert_eq!(can_be_shown(media_type(Some(&format!("a.{ending}")))), shown, "{ending}");
         }
     }
 

@@ -7,5 +7,5 @@ mod media_type;
 
 pub(crate) use condition::{Asked, asked};
 pub(crate) use content::{part, whole};
-pub(crate) use disposition::disposition;
-pub(crate) use media_type::media_type;
+pub(crate) use disposition::{Disposition, disposition, plain};
+pub(crate) use media_type::{can_be_shown, media_type};

@@ -7,7 +7,8 @@ use callsheet_actors::EngineError;
 use callsheet_engine::definition::{Problem, Problems};
 
 use crate::limits::{
-    BODY_READ_SECONDS, MAX_BODY_BYTES, MAX_STREAMS_COUNT, REQUEST_SECONDS, RETRY_AFTER_SECONDS,
+    BACKUP_RETRY_AFTER_SECONDS, BODY_READ_SECONDS, MAX_BODY_BYTES, MAX_STREAMS_COUNT,
+    MAX_UPLOADS_COUNT, REQUEST_SECONDS, RETRY_AFTER_SECONDS, UPLOAD_STALL_SECONDS,
 };
 
 /// How an error is told over HTTP.
@@ -83,6 +84,20 @@ pub(crate) enum Refusal {
     UnreadableArtifact,
     #[error("the artifact has {0} bytes")]
     Range(u64),
+    #[error("{MAX_UPLOADS_COUNT} uploads are under way")]
+    Uploads,
+    #[error("the file has more than {0} bytes")]
+    UploadTooLarge(u64),
+    #[error("nothing of the file came for {UPLOAD_STALL_SECONDS} s")]
+    StalledUpload,
+    #[error("the media type `{0}` is not that of a file")]
+    UploadForm(String),
+    #[error("there is no room for the file")]
+    NoRoomForUpload,
+    #[error("the file cannot be stored")]
+    UploadFailed,
+    #[error("a backup is under way")]
+    Backup,
     #[error("the answer took more than {REQUEST_SECONDS} s")]
     Slow,
     #[error("the server failed at this request")]
@@ -96,9 +111,10 @@ impl HttpError for Refusal {
         match self {
             Self::UnknownRoute(_) | Self::UnknownArtifact(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge | Self::UploadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowBody | Self::StalledUpload => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoomForUpload => StatusCode::INSUFFICIENT_STORAGE,
+            Self::MediaType { .. } | Self::UploadForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Field { .. } | Self::WorkflowChoice(_) | Self::Definition(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -113,8 +129,12 @@ impl HttpError for Refusal {
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Streams | Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UnreadableArtifact | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Streams | Self::Uploads | Self::Backup | Self::Slow => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::UnreadableArtifact | Self::UploadFailed | Self::Panic => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Engine(error) => error.status(),
         }
     }
@@ -126,7 +146,7 @@ impl HttpError for Refusal {
             Self::TooLarge => "request.too_large",
             Self::SlowBody => "request.slow",
             Self::Body => "request.body",
-            Self::MediaType { .. } => "request.media_type",
+            Self::MediaType { .. } | Self::UploadForm(_) => "request.media_type",
             Self::Json(_) => "request.json",
             Self::Field { .. } => "request.field",
             Self::Query { .. } => "request.query",
@@ -145,6 +165,12 @@ impl HttpError for Refusal {
             Self::UnknownArtifact(_) => "artifact.unknown",
             Self::UnreadableArtifact => "artifact.unreadable",
             Self::Range(_) => "range.unsatisfiable",
+            Self::Uploads => "upload.limit",
+            Self::UploadTooLarge(_) => "upload.too_large",
+            Self::StalledUpload => "upload.stalled",
+            Self::NoRoomForUpload => "upload.no_room",
+            Self::UploadFailed => "upload.failed",
+            Self::Backup => "backup.busy",
             Self::Slow => "server.slow",
             Self::Panic => "server.panic",
             Self::Engine(error) => HttpError::code(error),
@@ -186,7 +212,10 @@ impl HttpError for Refusal {
             Self::Range(bytes) => HeaderValue::from_str(&format!("bytes */{bytes}"))
                 .ok()
                 .map(|value| (header::CONTENT_RANGE, value)),
-            Self::Streams => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS.into())),
+            Self::Streams | Self::Uploads => {
+                Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()))
+            }
+            Self::Backup => Some((header::RETRY_AFTER, BACKUP_RETRY_AFTER_SECONDS.into())),
             Self::Engine(error) => error.header(),
             _ => None,
         }
@@ -225,6 +254,17 @@ impl Refusal {
             }
             Self::UnreadableArtifact => "the server's log says why",
             Self::Range(_) => "ask for bytes that it has",
+            Self::Uploads => "ask again later",
+            Self::UploadTooLarge(_) => {
+                "send less, or start the server with a larger `--max-upload`"
+            }
+            Self::StalledUpload => "send the file without long pauses; nothing of it was kept",
+            Self::UploadForm(_) => {
+                "send the file itself as the body: `curl -X POST -T FILE …/v1/uploads?name=FILE`"
+            }
+            Self::NoRoomForUpload => "make room on the disk of the data directory",
+            Self::UploadFailed => "the server's log says why",
+            Self::Backup => "ask again when it is done",
             Self::Slow => "ask again; with an `Idempotency-Key` a submit is not done twice",
             Self::Panic => "the server's log has the cause under this answer's `x-request-id`",
             Self::Engine(_) => return None,

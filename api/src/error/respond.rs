@@ -83,6 +83,13 @@ mod tests {
             Refusal::UnknownArtifact(text()),
             Refusal::UnreadableArtifact,
             Refusal::Range(5),
+            Refusal::Uploads,
+            Refusal::UploadTooLarge(5),
+            Refusal::StalledUpload,
+            Refusal::UploadForm(text()),
+            Refusal::NoRoomForUpload,
+            Refusal::UploadFailed,
+            Refusal::Backup,
             Refusal::Slow,
             Refusal::Panic,
         ]
@@ -113,6 +120,9 @@ mod tests {
             (Refusal::NoToken, header::WWW_AUTHENTICATE, "Bearer realm=\"callsheet\""),
             (Refusal::Range(5), header::CONTENT_RANGE, "bytes */5"),
             (Refusal::Streams, header::RETRY_AFTER, "5"),
+            (Refusal::Uploads, header::RETRY_AFTER, "5"),
+            (Refusal::Backup, header::RETRY_AFTER, "30"),
+            (Refusal::StalledUpload, header::CONNECTION, "close"),
             (Refusal::TooLarge, header::CONNECTION, "close"),
         ] {
             assert_eq!(refusal.into_response().headers()[name], value);

@@ -1,4 +1,4 @@
-//! Files that jobs made.
+//! Files that jobs made, or that came in for them.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,7 +9,9 @@ use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
-use crate::download::{Asked, asked, disposition, media_type, part, whole};
+use crate::download::{
+    Asked, Disposition, asked, can_be_shown, disposition, media_type, part, whole,
+};
 use crate::error::Refusal;
 use crate::extract::{CheckedQuery, DigestPath};
 use crate::limits::MAX_DOWNLOAD_NAME_BYTES;
@@ -48,6 +50,7 @@ pub(crate) async fn download(
 ) -> Result<Response, Refusal> {
     let name = query.name.as_deref();
     check_name(name)?;
+    let as_attachment = query.download.as_deref().map(flag).transpose()?.unwrap_or(false);
     let store = ArtifactStore::clone(state.engine.artifacts());
     let size = blocking(move || store.size(&digest)).await?;
     let etag = format!("\"{digest}\"");
@@ -70,7 +73,7 @@ pub(crate) async fn download(
     };
     let mut response = (code, body).into_response();
     let fields = response.headers_mut();
-    describe(fields, name, &etag);
+    describe(fields, name, as_attachment, &etag);
     if let Some(length) = length {
         fields.insert(header::CONTENT_LENGTH, length.into());
     }
@@ -89,19 +92,41 @@ pub(crate) struct DownloadQuery {
     /// The name to save it under; its ending decides on the media type.
     #[param(example = "captions.srt")]
     name: Option<String>,
+    /// `1`: to be saved, also when a browser could show it.
+    #[param(example = "1")]
+    download: Option<String>,
 }
 
 /// The headers that every answer about a file has.
-fn describe(fields: &mut HeaderMap, name: Option<&str>, etag: &str) {
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)));
-    fields.insert(header::CONTENT_DISPOSITION, disposition(name));
+fn describe(fields: &mut HeaderMap, name: Option<&str>, as_attachment: bool, etag: &str) {
+    let media_type = media_type(name);
+    let shown = can_be_shown(media_type) && !as_attachment;
+    let what = if shown { Disposition::Inline } else { Disposition::Attachment };
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    fields.insert(header::CONTENT_DISPOSITION, disposition(what, name));
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     fields.extend(HeaderValue::from_str(etag).ok().map(|etag| (header::ETAG, etag)));
-    let policy = HeaderValue::from_static("sandbox; default-src 'none'");
-    fields.insert(header::CONTENT_SECURITY_POLICY, policy);
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     // Whoever may see it may keep it: under this digest it never changes.
     let cache = HeaderValue::from_static("private, max-age=31536000, immutable");
     fields.insert(header::CACHE_CONTROL, cache);
+}
+
+/// Nothing of a file runs or fetches anything; the page that a browser makes of a video may show
+/// that video.
+const POLICY: &str = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; \
+                      style-src 'unsafe-inline'";
+
+/// A query's yes or no.
+fn flag(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        other => Err(Refusal::Query {
+            what: format!("`download` is `{other}`"),
+            hint: Some("`1` or `0`".to_owned()),
+        }),
+    }
 }
 
 fn check_name(name: Option<&str>) -> Result<(), Refusal> {

@@ -28,7 +28,7 @@ use crate::state::AppState;
     responses(
         (status = 200, description = "The backup", content_type = "application/octet-stream"),
         (status = 400, description = "`request.query`"),
-        (status = 503, description = "`store.failed`"),
+        (status = 503, description = "`store.failed`, `engine.failed`, `backup.busy`"),
     ),
 )]
 pub(crate) async fn backup(
@@ -36,9 +36,12 @@ pub(crate) async fn backup(
     CheckedQuery(query): CheckedQuery<BackupQuery>,
 ) -> Result<Response, Refusal> {
     state.engine.health()?;
+    // A backup reads all that there is: two at once would only take longer.
+    let place = state.backups.clone().try_acquire_owned().map_err(|_| Refusal::Backup)?;
     let artifacts = query.artifacts.unwrap_or(true);
     let options = BackupOptions { artifacts, progress: Arc::new(|_, _, _| {}) };
-    let chunks = state.engine.backup(options).map(|chunk| {
+    let chunks = state.engine.backup(options).map(move |chunk| {
+        let _held = &place;
         chunk.map_err(|error| {
             tracing::error!(%error, "the backup broke off");
             io::Error::other("the backup broke off")
@@ -61,4 +64,26 @@ pub(crate) async fn backup(
 pub(crate) struct BackupQuery {
     /// The files that jobs name, too; so unless it is `false`.
     artifacts: Option<bool>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_actors::Engine;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::error::HttpError;
+    use crate::options::ApiOptions;
+
+    #[tokio::test]
+    async fn backups_are_made_one_at_a_time() {
+        let engine = Engine::builder().in_memory().open().await.unwrap();
+        let state = AppState::new(engine, &ApiOptions::default(), CancellationToken::new());
+        let ask = || backup(State(state.clone()), CheckedQuery(BackupQuery::default()));
+        let first = ask().await.unwrap();
+        assert_eq!(ask().await.unwrap_err().code(), "backup.busy");
+        drop(first);
+        assert!(ask().await.is_ok(), "the place is free again");
+    }
 }

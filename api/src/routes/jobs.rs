@@ -222,6 +222,7 @@ pub(crate) async fn cancel(
         (status = 400, description = "`request.path`"),
         (status = 404, description = "`job.unknown`"),
         (status = 500, description = "`job.damaged`"),
+        (status = 503, description = "`store.failed`"),
     ),
 )]
 pub(crate) async fn graph(

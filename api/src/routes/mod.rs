@@ -7,4 +7,5 @@ pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod resolve;
 pub(crate) mod server;
+pub(crate) mod uploads;
 pub(crate) mod workflows;

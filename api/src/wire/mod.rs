@@ -6,6 +6,7 @@
 
 mod actor;
 mod event;
+mod file;
 mod job;
 mod percent;
 mod problem;
@@ -14,6 +15,7 @@ mod workflow;
 
 pub use actor::{Actor, ActorList};
 pub use event::{Event, JobProgress, Progress};
+pub use file::FileReference;
 pub use job::{
     Accepted, CancelAnswer, CancelOutcome, CancelRequest, Failure, Items, Job, JobHead, JobPage,
     JobStatus, JobsQuery, ResolveAs, ResolveRequest, Resolved, Step, StepStatus, SubmitRequest,

@@ -32,17 +32,22 @@ async fn a_file_is_handed_out_as_the_output_names_it() {
         (
             "?name=note.txt",
             "text/plain; charset=utf-8",
+            "inline; filename=\"note.txt\"; filename*=UTF-8''note.txt",
+        ),
+        (
+            "?name=note.txt&download=1",
+            "text/plain; charset=utf-8",
             "attachment; filename=\"note.txt\"; filename*=UTF-8''note.txt",
         ),
         (
-            "?name=a.html",
+            "?name=a.html&download=0",
             "application/octet-stream",
             "attachment; filename=\"a.html\"; filename*=UTF-8''a.html",
         ),
         (
             "?name=..%2F..%2Fx%0d%0aSet-Cookie:%20a=b%22.mp4",
             "video/mp4",
-            "attachment; filename=\"xSet-Cookie: a=b_.mp4\"; \
+            "inline; filename=\"xSet-Cookie: a=b_.mp4\"; \
              filename*=UTF-8''xSet-Cookie%3A%20a%3Db%22.mp4",
         ),
     ] {
@@ -112,6 +117,38 @@ async fn ranges_and_conditions() {
     }
     let head = server.call(Method::HEAD, &path).header("range", "bytes=0-3").send().await.unwrap();
     assert_eq!(head.status(), 200, "a range means nothing for HEAD");
+}
+
+/// What a browser asks for that plays a video: all of it, then the index at its end, then the place
+/// that somebody jumped to, each time giving up the answer before.
+#[tokio::test]
+async fn a_player_can_jump_about() {
+    let server = Server::start().await;
+    let bytes: Vec<u8> = (0..1_000_000u32).flat_map(u32::to_le_bytes).collect();
+    let digest = server.engine.artifacts().put_bytes(&bytes).unwrap();
+    let path = format!("/v1/artifacts/{digest}?name=talk.mp4");
+    let tag = format!("\"{digest}\"");
+    for (range, start, end) in [
+        ("bytes=0-", 0, 4_000_000),
+        ("bytes=3999000-", 3_999_000, 4_000_000),
+        ("bytes=131072-", 131_072, 4_000_000),
+        ("bytes=2000000-2065535", 2_000_000, 2_065_536),
+        ("bytes=0-1", 0, 2),
+    ] {
+        let call = server.call(Method::GET, &path).header("range", range);
+        let mut response = call.header("if-range", &tag).send().await.unwrap();
+        assert_eq!(response.status(), 206, "{range}");
+        assert_eq!(header(&response, "content-type"), "video/mp4");
+        assert!(header(&response, "content-disposition").starts_with("inline"));
+        let told = format!("bytes {start}-{}/4000000", end - 1);
+        assert_eq!(header(&response, "content-range"), told);
+        assert_eq!(header(&response, "content-length"), (end - start).to_string());
+        // It reads on for a little and then jumps elsewhere.
+        let piece = response.chunk().await.unwrap().unwrap();
+        assert_eq!(piece, bytes[start..start + piece.len()], "{range}");
+    }
+    let no = server.get(&format!("/v1/artifacts/{digest}?download=yes")).await;
+    assert_eq!(no.status(), 400);
 }
 
 #[tokio::test]

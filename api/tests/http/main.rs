@@ -14,3 +14,4 @@ mod schemas;
 mod security;
 mod server;
 mod status;
+mod uploads;

@@ -80,6 +80,8 @@ async fn answers_are_as_described() {
         let answer = call.body(text).send().await.unwrap().json().await.unwrap();
         check(&document, "Validation", &answer);
     }
+    let upload = server.call(Method::POST, "/v1/uploads").body("x").send().await.unwrap();
+    check(&document, "FileReference", &upload.json().await.unwrap());
     let refused = server.post("/v1/jobs", &json!({ "workflow": "echo", "input": {} })).await;
     check(&document, "Problem", &refused.json().await.unwrap());
     let accepted = server.post("/v1/jobs", &json!({ "workflow": "flaky" })).await;

@@ -1,4 +1,4 @@
-//! Commands that talk to a server: submit, jobs, show, cancel, resolve.
+//! Commands that talk to a server: upload, submit, jobs, show, cancel, resolve.
 
 mod cancel;
 mod jobs;
@@ -6,6 +6,7 @@ mod resolve;
 mod show;
 mod submit;
 mod text;
+mod upload;
 
 use callsheet::server::client::{Client, ClientError};
 use clap::Args;
@@ -18,6 +19,7 @@ pub(crate) use jobs::{JobsArgs, jobs};
 pub(crate) use resolve::{ResolveArgs, resolve};
 pub(crate) use show::{ShowArgs, show};
 pub(crate) use submit::{SubmitArgs, submit};
+pub(crate) use upload::{UploadArgs, upload};
 
 /// Which server, and how it knows us.
 #[derive(Args, Clone, Debug)]

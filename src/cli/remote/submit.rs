@@ -7,6 +7,7 @@ use callsheet::server::wire::SubmitRequest;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::upload::take_along;
 use super::{ServerArgs, show};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::run::{InputArgs, gather};
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   callsheet submit caption --input video=https://example.org/talk.mp4
   callsheet submit caption -i video=https://example.org/talk.mp4 --key talk-7 --wait
+  callsheet submit background-music --upload video=a.mp4 --upload music=b.mp3
   callsheet submit my-flow.yaml --input-file input.json --label customer=42";
 
 /// Arguments of `callsheet submit`.
@@ -28,6 +30,11 @@ pub(crate) struct SubmitArgs {
 
     #[command(flatten)]
     input: InputArgs,
+
+    /// A file to send to the server first; the field is then its reference; repeat it for more
+    /// fields, or for the items of an array
+    #[arg(long = "upload", value_name = "NAME=FILE")]
+    uploads: Vec<String>,
 
     /// A mark of your own, shown in lists; repeat it for more
     #[arg(long = "label", value_name = "NAME=VALUE")]
@@ -76,7 +83,8 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
         let workflow = Some(args.workflow.clone());
         (known.input, SubmitRequest { workflow, ..SubmitRequest::default() })
     };
-    let input = gather(&args.input, schema.as_ref())?;
+    let mut input = gather(&args.input, schema.as_ref())?;
+    take_along(&args.uploads, (&args.server, &client), schema.as_ref(), &mut input).await?;
     let (retention, cache) = (args.retention.clone(), args.no_cache.then_some(false));
     let request = SubmitRequest { input, labels, retention, cache, ..request };
     let accepted = client.submit(&request, args.key.as_deref()).await;

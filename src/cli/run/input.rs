@@ -60,6 +60,42 @@ pub(crate) fn gather(args: &InputArgs, schema: Option<&Value>) -> Result<Value> 
     Ok(input)
 }
 
+/// Sets a field to files: their list where the field takes a list, else the only one.
+///
+/// # Errors
+/// When the workflow has no such field, it has a value already, or it takes one file only.
+pub(crate) fn set_files(
+    input: &mut Value,
+    schema: Option<&Value>,
+    (name, arg): (&str, &str),
+    mut files: Vec<Value>,
+) -> Result<()> {
+    let known = field_schema(schema, name);
+    if known.is_none() {
+        check_name(schema, name, arg)?;
+    }
+    let Some(fields) = input.as_object_mut() else {
+        return Err(CliError::usage("`--upload` sets a field, but the input is not a JSON object"));
+    };
+    if fields.contains_key(name) {
+        let said = format!("input `{name}` is given both as a value and with `--upload`");
+        return Err(CliError::usage(said)
+            .hint("for a mixed list send the files with `callsheet upload` first"));
+    }
+    let forms = known.map(|known| forms(schema.unwrap_or(known), known)).unwrap_or_default();
+    let is_list = forms.iter().any(|form| types(form).contains(&"array"));
+    let value = match files.len() {
+        1 if !is_list => files.remove(0),
+        _ if is_list || forms.is_empty() => Value::Array(files),
+        count => {
+            let said = format!("input `{name}` takes one file, not {count}");
+            return Err(CliError::usage(said));
+        }
+    };
+    fields.insert(name.to_owned(), value);
+    Ok(())
+}
+
 fn whole(args: &InputArgs) -> Result<Value> {
     let (what, text) = match (&args.input_json, &args.input_file) {
         (Some(text), _) => ("--input-json".to_owned(), text.clone()),
@@ -285,6 +321,30 @@ mod tests {
             assert!(error.to_string().contains(expected), "{error}");
             assert_eq!(error.exit, crate::cli::error::Exit::Usage);
         }
+    }
+
+    #[test]
+    fn files_are_set_one_by_one_or_as_a_list() {
+        let file = |n: u32| json!({ "artifact": n });
+        let set = |name: &str, files: Vec<Value>| {
+            let mut input = json!({ "words": 3 });
+            set_files(&mut input, Some(&schema()), (name, "arg"), files)?;
+            Ok::<_, CliError>(input[name].clone())
+        };
+        assert_eq!(set("movie", vec![file(1)]), Ok(file(1)));
+        assert_eq!(set("movies", vec![file(1)]), Ok(json!([file(1)])));
+        assert_eq!(set("movies", vec![file(1), file(2)]), Ok(json!([file(1), file(2)])));
+        for (name, files, expected) in [
+            ("movie", vec![file(1), file(2)], "input `movie` takes one file, not 2"),
+            ("words", vec![file(1)], "input `words` is given both as a value and with `--upload`"),
+            ("movei", vec![file(1)], "the workflow has no input `movei`"),
+        ] {
+            let error = set(name, files).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let mut open = json!({});
+        set_files(&mut open, None, ("clips", "arg"), vec![file(1), file(2)]).unwrap();
+        assert_eq!(open, json!({ "clips": [file(1), file(2)] }));
     }
 
     #[test]

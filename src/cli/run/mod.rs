@@ -23,7 +23,7 @@ use crate::cli::progress::{Display, ProgressForm};
 use crate::cli::signals::Signals;
 use crate::cli::{correct, env, offline, print, source};
 
-pub(crate) use input::{InputArgs, gather};
+pub(crate) use input::{InputArgs, gather, set_files};
 pub(crate) use watch::store_failed;
 
 use files::{Landed, Landing};
