@@ -1,7 +1,9 @@
 //! From a job that was checked to one that is durable and on its way.
 
-use callsheet_engine::JobId;
-use callsheet_storage::{Created, NewJob};
+use std::sync::Arc;
+
+use callsheet_engine::{Event, JobId};
+use callsheet_storage::{Created, Hold, JobStatus, NewJob};
 use fail::fail_point;
 
 use crate::core::Core;
@@ -10,13 +12,34 @@ use crate::tree::JobsMsg;
 
 impl Core {
     /// Makes a job durable and lets it begin.
-    pub(crate) async fn accept(&self, id: JobId, job: NewJob) -> Result<Created, EngineError> {
+    ///
+    /// A second one is accepted in the same step. Neither begins that is accepted asleep.
+    pub(crate) async fn accept(
+        &self,
+        job: NewJob,
+        second: Option<NewJob>,
+    ) -> Result<Created, EngineError> {
         fail_point!("engine.submit.before");
-        let created = self.store.create(job).await.inspect_err(|error| self.note(error))?;
-        let begin = (created == Created::New).then(|| Begin { core: self, id });
+        let (id, begins) = (job.head.id, job.head.status == JobStatus::Running);
+        // What its input names is in use until it is recorded who names it.
+        let _hold = self.welcome(&job).await?;
+        let created = match second {
+            None => self.store.create(job).await,
+            Some(second) => self.store.create_both(job, second).await,
+        };
+        let created = created.inspect_err(|error| self.note(error))?;
+        let begin = (created == Created::New && begins).then(|| Begin { core: self, id });
         fail_point!("engine.submit.after");
         drop(begin);
         Ok(created)
+    }
+
+    async fn welcome(&self, job: &NewJob) -> Result<Option<Arc<Hold>>, EngineError> {
+        let Some(Event::JobSubmitted { input, options, .. }) = job.events.first() else {
+            return Ok(None);
+        };
+        let hold = self.shared.files.welcome(input, *options).await;
+        hold.map_err(|error| EngineError::Files(error.to_string()))
     }
 }
 

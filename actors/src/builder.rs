@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use callsheet_engine::Plan;
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::broadcast;
 
+use crate::child::RunWorkflow;
 use crate::context::{Shared, StepContext};
 use crate::core::{Core, Parts};
 use crate::engine::{Engine, Inner, Runtimes};
@@ -54,7 +55,7 @@ impl EngineBuilder {
     pub(crate) fn new() -> Self {
         Self {
             place: None,
-            steps: Vec::new(),
+            steps: vec![Arc::new(RunWorkflow)],
             workflows: Vec::new(),
             drain_grace: DRAIN_GRACE,
             max_active_jobs: MAX_ACTIVE_JOBS_COUNT,
@@ -159,6 +160,7 @@ impl EngineBuilder {
             work_root: place.work_root,
             progress: broadcast::Sender::new(PROGRESS_BACKLOG_COUNT),
             gauges: Arc::default(),
+            core: OnceLock::new(),
         };
         let core = Core::new(Parts {
             store: place.store,
@@ -170,6 +172,8 @@ impl EngineBuilder {
         });
         plans.into_iter().for_each(|plan| core.plans.register(plan));
         let core = Arc::new(core);
+        // Nobody has set it before.
+        let _ = core.shared.core.set(Arc::downgrade(&core));
         control.spawn(watch(core.clone()));
         control.spawn(files::watch(files));
         let root = control

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use callsheet_engine::{
@@ -16,8 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
+use crate::core::Core;
+use crate::error::EngineError;
 use crate::files::Files;
 use crate::gauges::{Gauges, SharedGauge};
+use crate::handle::JobView;
+use crate::kin::Kin;
 use crate::process::{Adopted, Children, Command};
 use crate::step::{StepError, StepResult, artifact_fault};
 
@@ -42,7 +46,7 @@ pub(crate) struct Attempt {
     share: f64,
     /// What the job uses of files is in use while this lives.
     hold: Arc<Hold>,
-    options: JobOptions,
+    pub(crate) options: JobOptions,
     last_sign: AtomicI64,
     /// Whether the body has begun, or was kept from it: the first one wins.
     begun: OnceLock<bool>,
@@ -350,6 +354,28 @@ impl StepContext {
         .await
     }
 
+    /// The job that this one follows, as it ended; see
+    /// [`Submit::followed_by`](crate::Submit::followed_by). Waits for its end if it has not come
+    /// yet.
+    ///
+    /// # Errors
+    /// `job.unknown` when this job follows none, or when that is gone; what the store says.
+    pub async fn followed(&self) -> StepResult<JobView> {
+        let Some(core) = self.0.shared.core() else { return std::future::pending().await };
+        let own = core.job_head(self.0.job).await.map_err(|error| job_fault(&error))?;
+        let Some(other) = Kin::of(&own.labels).follows else {
+            let message = "this job follows no other";
+            return Err(StepError::fatal("job.unknown", message)
+                .with_hint("submit it to follow one: `Submit::followed_by`, `Engine::follow`"));
+        };
+        match core.job_end(other).await {
+            Ok(view) => Ok(view),
+            // The attempt is given back.
+            Err(EngineError::ShuttingDown) => std::future::pending().await,
+            Err(error) => Err(job_fault(&error)),
+        }
+    }
+
     /// A child process of this attempt: in a process group of its own, ended with the attempt.
     #[must_use]
     pub fn command(&self, program: impl Into<std::ffi::OsString>) -> Command {
@@ -370,6 +396,17 @@ impl StepContext {
     }
 }
 
+/// What it means for the attempt that another job cannot be looked at.
+fn job_fault(error: &EngineError) -> StepError {
+    let said = error.to_string();
+    match error {
+        EngineError::UnknownJob(_) | EngineError::Damaged { .. } => {
+            StepError::fatal(error.code(), said)
+        }
+        _ => StepError::retryable(error.code(), said),
+    }
+}
+
 /// What all attempts of an engine share.
 pub(crate) struct Shared {
     pub(crate) runtime: Handle,
@@ -377,4 +414,13 @@ pub(crate) struct Shared {
     pub(crate) work_root: PathBuf,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) gauges: Arc<Gauges>,
+    /// The engine itself, for steps that deal with jobs; weak, since it holds this.
+    pub(crate) core: OnceLock<Weak<Core>>,
+}
+
+impl Shared {
+    /// The engine, unless it is just ending.
+    pub(crate) fn core(&self) -> Option<Arc<Core>> {
+        self.core.get()?.upgrade()
+    }
 }

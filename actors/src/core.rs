@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::cancels::Cancels;
 use crate::context::Shared;
 use crate::error::EngineError;
+use crate::kin::Living;
 use crate::mailbox::{Gone, Mailbox, Roster};
 use crate::plans::Plans;
 use crate::stats::Counters;
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) nursery: Nursery,
     pub(crate) waiters: Waiters,
     pub(crate) cancels: Cancels,
+    pub(crate) living: Living,
     /// How many jobs have an actor.
     pub(crate) active: watch::Sender<usize>,
     /// Why the engine has died, once it has.
@@ -82,6 +84,7 @@ impl Core {
             nursery: Nursery::default(),
             waiters: Waiters::default(),
             cancels: Cancels::default(),
+            living: Living::default(),
             active: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             draining: AtomicBool::new(false),

@@ -1,31 +1,27 @@
 //! The engine's handle: what an embedding service holds.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet_engine::definition::{Catalog, Problems, Workflow};
-use callsheet_engine::{JobId, JobOptions, Millis, Plan, Submission, WorkflowRef, mutated, submit};
+use callsheet_engine::{JobId, Plan};
 use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream};
-use callsheet_storage::{
-    ArtifactStore, Created, Idempotency, JobHead, JobStatus, ListQuery, NewJob, Page,
-};
+use callsheet_storage::{ArtifactStore, Created, JobStatus, ListQuery, NewJob, Page};
 use ractor::ActorRef;
-use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
-use uuid::Uuid;
 
 use crate::builder::EngineBuilder;
-use crate::clock;
 use crate::context::Progress;
 use crate::core::Core;
 use crate::error::EngineError;
-use crate::files::{Keeping, Swept};
+use crate::files::Swept;
 use crate::handle::JobHandle;
-use crate::limits::{HEALTH_EVERY, MAX_KEY_BYTES, RELEASE_GRACE};
+use crate::kin::{self, Parent};
+use crate::limits::{HEALTH_EVERY, RELEASE_GRACE};
 use crate::mailbox::ActorInfo;
 use crate::stats::Stats;
+use crate::submit::{Submit, Submitted};
 use crate::tree::{JobsMsg, RootMsg};
 
 /// A running engine. Cheap to clone; it ends when [`shutdown`](Self::shutdown) is called or the
@@ -59,93 +55,6 @@ impl Drop for Runtimes {
             runtime.shutdown_background();
         }
     }
-}
-
-/// A job to submit.
-#[derive(Clone, Debug)]
-pub struct Submit {
-    workflow: Choice,
-    input: Value,
-    labels: BTreeMap<String, String>,
-    idempotency_key: Option<String>,
-    /// None for what the engine is told.
-    retention: Option<Option<Duration>>,
-    no_cache: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Choice {
-    Named(String),
-    Plan(Arc<Plan>),
-}
-
-impl Submit {
-    /// A job of a registered workflow.
-    pub fn named(workflow: impl Into<String>, input: Value) -> Self {
-        Self::new(Choice::Named(workflow.into()), input)
-    }
-
-    /// A job of a workflow that need not be registered.
-    #[must_use]
-    pub fn plan(plan: Arc<Plan>, input: Value) -> Self {
-        Self::new(Choice::Plan(plan), input)
-    }
-
-    fn new(workflow: Choice, input: Value) -> Self {
-        Self {
-            workflow,
-            input,
-            labels: BTreeMap::new(),
-            idempotency_key: None,
-            retention: None,
-            no_cache: false,
-        }
-    }
-
-    /// The same with a mark of the submitter's own, shown in lists.
-    #[must_use]
-    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(name.into(), value.into());
-        self
-    }
-
-    /// The same with a key: however often it is submitted with this key, it is one job.
-    #[must_use]
-    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.idempotency_key = Some(key.into());
-        self
-    }
-
-    /// The same with a time for which its files are kept after its end, none for ever; what
-    /// [`Keeping::retention`](crate::Keeping::retention) says unless set.
-    #[must_use]
-    pub fn retention(mut self, time: Option<Duration>) -> Self {
-        self.retention = Some(time);
-        self
-    }
-
-    /// The same with every step run, whatever results there are of before.
-    #[must_use]
-    pub fn no_cache(mut self) -> Self {
-        self.no_cache = true;
-        self
-    }
-
-    /// What is recorded of it with the job.
-    fn options(&self, keeping: &Keeping) -> JobOptions {
-        let millis = |time: Duration| Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let retention = self.retention.unwrap_or(keeping.retention).map(millis);
-        JobOptions { retention, no_cache: self.no_cache }
-    }
-}
-
-/// The answer to a submit.
-#[derive(Clone)]
-pub struct Submitted {
-    /// The job.
-    pub job: JobHandle,
-    /// False when the same key and request had given the job before.
-    pub is_new: bool,
 }
 
 impl Engine {
@@ -215,56 +124,46 @@ impl Engine {
     /// request, a full disk, an engine that is shutting down or whose store has failed.
     pub async fn submit(&self, request: Submit) -> Result<Submitted, EngineError> {
         let core = self.core();
-        if core.is_draining() {
-            return Err(EngineError::ShuttingDown);
-        }
-        if let Some(reason) = core.failed.borrow().clone() {
-            return Err(reason);
-        }
-        if !core.shared.files.has_room_for_job().await {
-            return Err(core.no_room_for_files());
-        }
-        let options = request.options(&core.shared.files.keeping);
-        let Submit { workflow, input, labels, idempotency_key, .. } = request;
-        let plan = match workflow {
-            Choice::Named(name) => core.plans.named(&name)?,
-            Choice::Plan(plan) => plan,
+        core.takes_jobs().await?;
+        let id = kin::new_id(kin::TOP);
+        let (mut request, follower) = request.parted()?;
+        let second = match follower {
+            Some(follower) => Some(core.follower(id, follower, &mut request)?),
+            None => None,
         };
-        let idempotency_key = idempotency_key.filter(|_| !mutated("idempotency-lookup"));
-        let idempotency = idempotency_key
-            .map(|key| keyed(key, plan.digest(), (&input, &labels, options)))
-            .transpose()?;
-        core.plans.keep(&plan);
-        let id = JobId(Uuid::now_v7());
-        let now = clock::now();
-        let submission = Submission { id, plan, input, labels, options };
-        let (state, event) = submit(submission, now)?;
-        let plan = &state.plan;
-        let head = JobHead {
-            id,
-            workflow: WorkflowRef {
-                name: plan.workflow().name.clone(),
-                digest: plan.digest().to_owned(),
-            },
-            status: JobStatus::Running,
-            submitted_at: now,
-            changed_at: now,
-            labels: state.labels.clone(),
-        };
-        let definition = Arc::clone(plan.workflow());
-        let job = NewJob { head, events: vec![event], definition, idempotency };
-        // What its input names is in use until it is recorded who names it.
-        let hold = core.shared.files.welcome(&state.input, options).await;
-        let _hold = hold.map_err(|error| EngineError::Files(error.to_string()))?;
-        self.accept(id, job).await
+        let job = core.prepare(id, request, JobStatus::Running)?;
+        self.accept(job, second).await
+    }
+
+    /// Accepts a job that begins when another has ended, or at once if it has ended before. See
+    /// [`Submit::followed_by`] for one that is accepted together with the other.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit); [`EngineError::UnknownJob`].
+    pub async fn follow(&self, job: JobId, follower: Submit) -> Result<Submitted, EngineError> {
+        let core = self.core();
+        core.takes_jobs().await?;
+        core.job_head(job).await?;
+        let (follower, third) = follower.parted()?;
+        if third.is_some() {
+            return Err(EngineError::Setup("a job that follows another has none after it".into()));
+        }
+        let id = kin::new_id(kin::FOLLOWER);
+        let request = follower.marked(kin::FOLLOWS, job.to_string());
+        let status = JobStatus::Sleeping { until: kin::FOLLOWS_UNTIL };
+        let submitted = self.accept(core.prepare(id, request, status)?, None).await?;
+        if submitted.is_new {
+            core.follow_late(job, id).await?;
+        }
+        Ok(submitted)
     }
 
     /// Accepts a job in a task of its own: whoever asked may go away in the middle, and a job that
     /// became durable all the same would wait for the next start of the engine.
-    async fn accept(&self, id: JobId, job: NewJob) -> Result<Submitted, EngineError> {
+    async fn accept(&self, job: NewJob, second: Option<NewJob>) -> Result<Submitted, EngineError> {
         let core = Arc::clone(self.core());
-        let control = core.control.clone();
-        let task = control.spawn(async move { core.accept(id, job).await });
+        let (control, id) = (core.control.clone(), job.head.id);
+        let task = control.spawn(async move { core.accept(job, second).await });
         let created = match task.await {
             Ok(created) => created?,
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
@@ -289,6 +188,14 @@ impl Engine {
     /// [`EngineError::Store`] when the store has failed.
     pub async fn jobs(&self, query: ListQuery) -> Result<Page, EngineError> {
         Ok(self.core().store.list(query).await?)
+    }
+
+    /// The jobs that steps of this one run now, by step and item. Those that have ended are told by
+    /// [`JobView::children`](crate::JobView::children).
+    #[must_use]
+    pub fn children(&self, job: JobId) -> Vec<(Parent, JobId)> {
+        let living = self.core().living.children(job);
+        living.into_iter().map(|(child, parent)| (parent, child)).collect()
     }
 
     /// Notes on how far attempts have come, from now on. A slow receiver misses some.
@@ -405,25 +312,4 @@ impl Engine {
         // Beyond the time, what is left is given back by the next start.
         let _ = tokio::time::timeout(time, active.wait_for(|count| *count == 0)).await;
     }
-}
-
-/// Two submits are the same request when workflow, input and labels are.
-fn keyed(
-    key: String,
-    digest: &str,
-    (input, labels, options): (&Value, &BTreeMap<String, String>, JobOptions),
-) -> Result<Idempotency, EngineError> {
-    if key.is_empty() || key.len() > MAX_KEY_BYTES {
-        return Err(EngineError::KeyInvalid(format!(
-            "it has {} bytes, not 1 to {MAX_KEY_BYTES}",
-            key.len()
-        )));
-    }
-    // `Value` keeps its keys sorted, so equal requests have equal text.
-    let mut request = format!("{digest} {input} {labels:?}");
-    if !options.is_default() {
-        // Left out otherwise, as it was when there were no options.
-        request.push_str(&format!(" {options:?}"));
-    }
-    Ok(Idempotency { key, request: callsheet_storage::Digest::of(request.as_bytes()).to_string() })
 }

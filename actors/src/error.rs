@@ -51,6 +51,9 @@ pub enum EngineError {
     /// The idempotency key is empty or too long.
     #[error("the idempotency key is not valid: {0}")]
     KeyInvalid(String),
+    /// A label has a name that the engine uses itself.
+    #[error("the label `{0}` is the engine's own")]
+    LabelReserved(String),
     /// The engine is shutting down and takes no new jobs.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -100,6 +103,7 @@ impl EngineError {
             Self::Refused(_) => "input.invalid",
             Self::KeyReused { .. } => "idempotency.conflict",
             Self::KeyInvalid(_) => "idempotency.invalid",
+            Self::LabelReserved(_) => "labels.reserved",
             Self::ShuttingDown => "engine.draining",
             Self::Full => "store.full",
             Self::Quota { .. } => "artifact.quota",
@@ -128,6 +132,7 @@ impl EngineError {
             Self::Refused(_) => None,
             Self::KeyReused { .. } => Some("use a new key for a new request".into()),
             Self::KeyInvalid(_) => Some("use 1 to 255 bytes, such as a UUID".into()),
+            Self::LabelReserved(_) => Some("choose another name for the label".into()),
             Self::ShuttingDown => Some("submit again once the engine has started".into()),
             Self::Full => Some("make room on the disk; running jobs then go on".into()),
             Self::Quota { .. } => {

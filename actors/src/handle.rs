@@ -5,23 +5,16 @@ use std::time::Duration;
 
 use callsheet_engine::definition::nearest;
 use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
-use callsheet_engine::{HeldDoubt, JobId, JobState, Resolution, Timestamp, fold};
+use callsheet_engine::{HeldDoubt, JobId, JobState, Resolution, Timestamp};
 use callsheet_storage::{CommitNotice, JobHead, Record};
 use futures::Stream;
 use futures::stream;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::sync::oneshot;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::size::measure;
-use crate::tree::{Answered, CancelAnswer, JobMsg, JobsMsg};
-
-/// Times that a job's actor is asked, each of which ends before it answers.
-const ASKS_COUNT: u32 = 100;
-
-/// The wait between those times.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+use crate::tree::{CancelAnswer, JobMsg};
 
 /// A job that only waits for a person sleeps until the end of the calendar, 9999-12-31, for store
 /// and scheduler. Lists show it as held.
@@ -64,22 +57,7 @@ impl JobHandle {
     /// # Errors
     /// [`EngineError::UnknownJob`], [`EngineError::Damaged`], [`EngineError::Store`].
     pub async fn view(&self) -> Result<JobView, EngineError> {
-        let core = self.engine.core();
-        let head = self.head().await?;
-        let plan = core.plans.frozen(&head.workflow.digest, &*core.store).await?;
-        let records = core.store.journal(self.id, 0).await?;
-        let events = records.iter().flat_map(|record| &record.events);
-        let state =
-            fold(self.id, plan, events).map_err(|error| EngineError::illegal(self.id, &error))?;
-        // What is live is more than what is recorded; of a job at rest there is nothing live.
-        let live = (!state.has_ended()).then(|| self.engine.progress_of(self.id)).flatten();
-        let progress = live.unwrap_or(0.0).max(state.progress());
-        Ok(JobView { head, state, records: records.len() as u64, progress })
-    }
-
-    async fn head(&self) -> Result<JobHead, EngineError> {
-        let head = self.engine.core().store.head(self.id).await?;
-        head.ok_or(EngineError::UnknownJob(self.id))
+        self.engine.core().job_view(self.id).await
     }
 
     /// Waits until the job has ended.
@@ -87,21 +65,7 @@ impl JobHandle {
     /// # Errors
     /// As [`view`](Self::view).
     pub async fn wait(&self) -> Result<JobView, EngineError> {
-        loop {
-            // Registered before the look, so that no end falls between the two.
-            let mut end = self.engine.core().waiters.wait(self.id);
-            if self.head().await?.status.has_ended() {
-                return self.view().await;
-            }
-            if let Ok(view) = end.ended().await {
-                return Ok(view);
-            }
-            self.engine.health()?;
-            if self.engine.is_draining() {
-                return Err(EngineError::ShuttingDown);
-            }
-            // The actors were started anew; one that died may have taken its word with it.
-        }
+        self.engine.core().job_end(self.id).await
     }
 
     /// Waits until the job has ended or the time is up, whichever is first.
@@ -122,12 +86,7 @@ impl JobHandle {
     /// As [`view`](Self::view); [`EngineError::ShuttingDown`]; [`EngineError::Full`] when there is
     /// no room to record it: then nothing is promised, and it can be asked for again.
     pub async fn cancel(&self, reason: Option<String>) -> Result<CancelAnswer, EngineError> {
-        let head = self.head().await?;
-        if head.status.has_ended() {
-            return Ok(CancelAnswer::AlreadyEnded(head.status));
-        }
-        let _asked = self.engine.core().cancels.ask();
-        self.ask(|reply| JobMsg::Cancel(reason.clone(), reply)).await
+        self.engine.core().cancel_job(self.id, reason).await
     }
 
     /// Decides about a step that is held because nobody knew whether its deed was done. Answers
@@ -147,7 +106,8 @@ impl JobHandle {
             return Err(EngineError::ShuttingDown);
         }
         let doubt = held_doubt(&self.view().await?.state, step, item)?;
-        let was_held = self.ask(|reply| JobMsg::Resolve(doubt, resolution.clone(), reply)).await?;
+        let message = |reply| JobMsg::Resolve(doubt, resolution.clone(), reply);
+        let was_held = self.engine.core().ask_job(self.id, message).await?;
         let why = "somebody has decided about it just now";
         match was_held {
             true => Ok(()),
@@ -155,36 +115,12 @@ impl JobHandle {
         }
     }
 
-    /// Tells the job's actor something that it answers once that is durable; another actor when the
-    /// one that was told ends without an answer.
-    async fn ask<T>(
-        &self,
-        message: impl Fn(oneshot::Sender<Answered<T>>) -> JobMsg,
-    ) -> Result<T, EngineError> {
-        for _ in 0..ASKS_COUNT {
-            let (reply, answer) = oneshot::channel();
-            let told = self.engine.core().tell_jobs(JobsMsg::Tell(self.id, message(reply)));
-            if told.is_ok()
-                && let Ok(answer) = answer.await
-            {
-                return Ok(answer?);
-            }
-            self.engine.health()?;
-            // The actor died with the message; another is started from the journal.
-            tokio::time::sleep(ASK_AGAIN).await;
-        }
-        if self.engine.is_draining() {
-            return Err(EngineError::ShuttingDown);
-        }
-        Err(EngineError::Damaged { job: self.id, why: "no actor can be had for it".into() })
-    }
-
     /// The records of the job's journal from a sequence number on.
     ///
     /// # Errors
     /// As [`view`](Self::view).
     pub async fn records(&self, from: u64) -> Result<Vec<Record>, EngineError> {
-        self.head().await?;
+        self.engine.core().job_head(self.id).await?;
         Ok(self.engine.core().store.journal(self.id, from).await?)
     }
 
@@ -275,7 +211,7 @@ impl Follower {
 
     async fn refill(&mut self) -> Result<(), EngineError> {
         // The head is read first: a job that has ended by then has its last record in the journal.
-        let ended = self.job.head().await?.status.has_ended();
+        let ended = self.job.engine.core().job_head(self.job.id).await?.status.has_ended();
         self.ready = self.job.records(self.next).await?.into();
         self.over = ended;
         if !ended && self.ready.is_empty() {

@@ -34,6 +34,21 @@ pub const MAX_RUNNING_BODIES_COUNT: usize = 1_024;
 /// Jobs that have an actor at once: 8 kB each. Beyond it jobs wait their turn in the store.
 pub const MAX_ACTIVE_JOBS_COUNT: usize = 10_000;
 
+/// Levels of jobs within jobs below the first. Beyond it the step fails with `child.too_deep`: each
+/// level has places of its own, so that waiting parents never keep their children from one.
+pub const MAX_CHILD_DEPTH_COUNT: usize = 4;
+
+/// Lanes of places, each with [`MAX_ACTIVE_JOBS_COUNT`] of them: followers, jobs that belong to
+/// nobody, and a lane for each level below.
+pub const LANES_COUNT: usize = 2 + MAX_CHILD_DEPTH_COUNT;
+
+/// Time that a stopped attempt waits for its child to be gone. Beyond it the child goes on being
+/// stopped by itself.
+pub const CHILD_GONE_MS: u64 = 1_200;
+
+/// Time between tries to cancel a child while the disk is full.
+pub const CANCEL_AGAIN_MS: u64 = 1_000;
+
 /// A job whose next wait is longer than this gives up its actor and sleeps in the store.
 pub const PASSIVATE_AFTER_MS: u64 = 1_000;
 
@@ -120,5 +135,9 @@ pub const MAX_KEY_BYTES: usize = 255;
 const _: () = assert!(RESTART_BACKOFF_MS.0 < RESTART_BACKOFF_MS.1);
 // The waits of all of them lie in the window.
 const _: () = assert!((RESTART_BACKOFF_MS.0 << MAX_TREE_RESTARTS_COUNT) < 10_000);
+// The attempt is not called abandoned for it.
+const _: () = assert!(CHILD_GONE_MS < TERM_GRACE_MS + ABANDON_AFTER_MS);
+// A job's lane is one digit of its id.
+const _: () = assert!(LANES_COUNT <= 16);
 const _: () = assert!(2 * WAKE_PAGE_COUNT <= MAX_WAITS_COUNT);
 const _: () = assert!(OUTPUT_TAIL_BYTES < MAX_OUTPUT_BYTES);

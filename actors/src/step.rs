@@ -63,6 +63,12 @@ pub trait Step: Send + Sync + 'static {
         None
     }
 
+    /// Whether a body does hardly more than wait for another job: then it takes no place among the
+    /// bodies that run at once, and a shutdown gives it back without waiting for its end.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// The body.
     fn run(
         &self,
@@ -149,6 +155,7 @@ impl<E: std::error::Error> From<E> for StepError {
 /// A step kind whose types are hidden: what the engine holds.
 pub(crate) trait AnyStep: Send + Sync {
     fn info(&self) -> KindInfo;
+    fn waits(&self) -> bool;
     fn run(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome>;
     fn probe(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome>;
 }
@@ -167,6 +174,10 @@ impl<S: Step> AnyStep for S {
             input_schema: schemars::schema_for!(S::Input).to_value(),
             output_schema: schemars::schema_for!(S::Output).to_value(),
         }
+    }
+
+    fn waits(&self) -> bool {
+        Step::waits(self)
     }
 
     fn run(self: Arc<Self>, input: Value, context: StepContext) -> BoxFuture<'static, Outcome> {

@@ -37,7 +37,7 @@ pub use ids::{ItemIndex, JobId, StepIndex, Token, idempotency_key};
 pub use instant::NotAnInstant;
 pub use mutations::{MUTATIONS, Mutation, mutated};
 pub use options::JobOptions;
-pub use plan::{Candidate, Plan, PlannedStep, canonical_json};
+pub use plan::{Candidate, Plan, PlannedStep, RUN_WORKFLOW, canonical_json};
 pub use progress::Gauge;
 pub use state::{
     Active, Doubt, DoubtStage, Ending, HeldDoubt, Item, ItemStatus, JobState, Phase, StepState,

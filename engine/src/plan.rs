@@ -68,7 +68,18 @@ pub struct Candidate {
     pub in_doubt: Option<InDoubt>,
 }
 
+/// The step kind that runs another job and waits for its end. The engine's own: it is named here
+/// because nothing that it waits through can be its fault.
+pub const RUN_WORKFLOW: &str = "workflow.run";
+
 impl PlannedStep {
+    /// Whether an attempt by this candidate only waits for another job: a process that dies
+    /// meanwhile did not die of it, however often it does.
+    #[must_use]
+    pub(crate) fn only_waits(&self, candidate: u32) -> bool {
+        self.candidates.get(candidate as usize).is_some_and(|it| it.uses == RUN_WORKFLOW)
+    }
+
     /// The step's own kind; `sleep` or `until` for a timer.
     #[must_use]
     pub fn uses(&self) -> &str {

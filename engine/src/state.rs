@@ -341,8 +341,9 @@ impl JobState {
     /// [`Input::Resume`]: crate::Input::Resume
     #[must_use]
     pub fn is_suspect(&self) -> bool {
-        let deaths = |(step, item): &(StepIndex, ItemIndex)| {
-            self.item(*step, *item).map_or(0, |item| item.deaths + 1)
+        let deaths = |(step, item): &(StepIndex, ItemIndex)| match self.item(*step, *item) {
+            Some(item) if !self.plan.step(*step).only_waits(item.candidate) => item.deaths + 1,
+            _ => 0,
         };
         let most = self.open.values().map(deaths).max().unwrap_or(0);
         self.phase == Phase::Running && most + 1 == MAX_DEATHS_COUNT

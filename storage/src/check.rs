@@ -23,6 +23,19 @@ pub(crate) fn new_job(job: &NewJob) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether a job may be accepted together with another.
+pub(crate) fn second_job(first: &NewJob, second: &NewJob) -> Result<(), StoreError> {
+    if second.head.id == first.head.id || second.idempotency.is_some() {
+        return refused(format!("job `{}` as the second of two", second.head.id));
+    }
+    new_job(second)
+}
+
+/// The second of two jobs is there without the first, which its owner must have seen to.
+pub(crate) fn second_is_known(job: JobId) -> StoreError {
+    StoreError::Refused(format!("job `{job}` was accepted before the one that it belongs to"))
+}
+
 /// Whether a commit is well-formed, whoever sends it.
 pub(crate) fn commit(commit: &Commit) -> Result<(), StoreError> {
     events_not_empty(commit.events.len())?;

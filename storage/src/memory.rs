@@ -63,24 +63,21 @@ impl MemoryStore {
         let _ = self.notices.send(CommitNotice { job, sequence });
     }
 
-    fn create_now(&self, new: NewJob) -> Result<Created, StoreError> {
+    fn create_now(&self, new: NewJob, second: Option<NewJob>) -> Result<Created, StoreError> {
         check::new_job(&new)?;
+        second.iter().try_for_each(|second| check::second_job(&new, second))?;
         let mut inner = self.open()?;
         if let Some(answer) = inner.already(&new) {
             return Ok(answer);
         }
-        let NewJob { head, events, definition, idempotency } = new;
-        let id = head.id;
-        inner.definitions.entry(head.workflow.digest.clone()).or_insert(definition);
-        if let Some(Idempotency { key, request }) = idempotency {
-            let before = inner.keys.insert(key, (request, id));
-            debug_assert!(before.is_none(), "a known key was answered above");
+        if let Some(second) = &second
+            && inner.already(second).is_some()
+        {
+            return Err(check::second_is_known(second.head.id));
         }
-        let job = Job { head, records: vec![events], epoch: None };
-        let before = inner.jobs.insert(id, job);
-        assert!(before.is_none(), "a known job was answered above");
+        let jobs: Vec<_> = [new].into_iter().chain(second).map(|job| inner.insert(job)).collect();
         drop(inner);
-        self.notify(id, 0);
+        jobs.into_iter().for_each(|job| self.notify(job, 0));
         Ok(Created::New)
     }
 
@@ -136,6 +133,20 @@ impl Default for MemoryStore {
 }
 
 impl Inner {
+    fn insert(&mut self, new: NewJob) -> JobId {
+        let NewJob { head, events, definition, idempotency } = new;
+        let id = head.id;
+        self.definitions.entry(head.workflow.digest.clone()).or_insert(definition);
+        if let Some(Idempotency { key, request }) = idempotency {
+            let before = self.keys.insert(key, (request, id));
+            debug_assert!(before.is_none(), "a known key was answered before");
+        }
+        let job = Job { head, records: vec![events], epoch: None };
+        let before = self.jobs.insert(id, job);
+        assert!(before.is_none(), "a known job was answered before");
+        id
+    }
+
     fn job(&self, id: JobId) -> Result<&Job, StoreError> {
         self.jobs.get(&id).ok_or(StoreError::UnknownJob(id))
     }
@@ -186,7 +197,11 @@ impl Job {
 
 impl Store for MemoryStore {
     fn create(&self, job: NewJob) -> StoreFuture<'_, Created> {
-        ready(self.create_now(job)).boxed()
+        ready(self.create_now(job, None)).boxed()
+    }
+
+    fn create_both(&self, first: NewJob, second: NewJob) -> StoreFuture<'_, Created> {
+        ready(self.create_now(first, Some(second))).boxed()
     }
 
     fn claim(&self, job: JobId) -> StoreFuture<'_, Claim> {

@@ -28,6 +28,16 @@ pub trait Store: Send + Sync + 'static {
     /// one atomic step. Many callers with the same key get one job.
     fn create(&self, job: NewJob) -> StoreFuture<'_, Created>;
 
+    /// Accepts two jobs in one atomic step: after a crash either both are there or none. The answer
+    /// speaks of the first, and when that was accepted before, nothing of the second is kept. Only
+    /// the first may have an idempotency key.
+    ///
+    /// A store that accepts one job at a time may leave this as it is.
+    fn create_both(&self, first: NewJob, second: NewJob) -> StoreFuture<'_, Created> {
+        drop((first, second));
+        Box::pin(ready(Err(StoreError::Refused("this store accepts one job at a time".to_owned()))))
+    }
+
     /// Takes a job over: every earlier owner's epoch is stale from now on. Answers with the
     /// journal.
     fn claim(&self, job: JobId) -> StoreFuture<'_, Claim>;

@@ -49,6 +49,8 @@ pub(crate) enum End {
 pub(super) struct Running {
     context: StepContext,
     form: Form,
+    /// Whether it does hardly more than wait for another job.
+    pub(super) waits: bool,
     /// Counts for as long as it is held.
     open: Open,
 }
@@ -96,13 +98,14 @@ pub(super) fn begin(
     let (shared, mine) = (core.shared.clone(), (gauge.clone(), hold.clone()));
     let context = StepContext::new(state, mine, &start, shared);
     let (timeout, version) = (start.timeout, core.catalog.get(&start.uses).and_then(|it| it.cache));
+    let waits = step.waits();
     let deed = Deed { step, start, version };
     let body = run(core.clone(), deed, context.clone(), owner.clone());
     let task = core.shared.runtime.spawn(body);
     let remains = Remains::new(core.clone(), context.clone(), task.abort_handle());
     core.nursery.add(context.clone(), owner.clone());
     let young = Young { context: context.clone(), timeout, task, remains };
-    Ok(Running { context, form: Form::Young(young), open: Open::new(core) })
+    Ok(Running { context, form: Form::Young(young), waits, open: Open::new(core) })
 }
 
 impl Running {
@@ -124,7 +127,7 @@ impl Running {
 
     /// The same with an actor of its own.
     pub(super) fn grown(self, core: &Arc<Core>, owner: &Mailbox<JobMsg>) -> Result<Self, Failure> {
-        let Self { context, form: Form::Young(young), open } = self else { return Ok(self) };
+        let Self { context, form: Form::Young(young), waits, open } = self else { return Ok(self) };
         let attempt = &context.0;
         let item = attempt.item.0;
         let name = format!("{}/{}/{item}#{}", attempt.job, attempt.step_id(), attempt.number);
@@ -134,7 +137,7 @@ impl Running {
         let supervisor = owner.actor.get_cell();
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, Attempt, arguments, supervisor)
             .map_err(|error| Failure::retryable("step.actor", error.to_string()))?;
-        Ok(Self { context, form: Form::Grown(Mailbox { actor, record }), open })
+        Ok(Self { context, form: Form::Grown(Mailbox { actor, record }), waits, open })
     }
 
     /// Keeps the body from beginning if it has not begun: from here on nothing of it is seen.
@@ -283,7 +286,10 @@ async fn run(core: Arc<Core>, deed: Deed, context: StepContext, owner: Mailbox<J
         // Who waits for another's result takes no place from those that run.
         let seat = deed.seat(&context).await;
         // The semaphore is never closed; without a permit the body would still be right to run.
-        let _permit = core.bodies.acquire().await.ok();
+        let _permit = match deed.step.waits() {
+            false => core.bodies.acquire().await.ok(),
+            true => None, // It waits for bodies that need a place.
+        };
         fail_point!("actors.body.before");
         if !context.0.may_begin() {
             return None; // It was stopped on its way here; its actor tells of the end.

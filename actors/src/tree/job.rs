@@ -35,6 +35,7 @@ use crate::clock;
 use crate::core::Core;
 use crate::gauges::Metered;
 use crate::handle::{HELD_UNTIL, JobView};
+use crate::kin::ORPHANED;
 use crate::mailbox::{Enrolled, Mailbox};
 
 /// What wakes a job.
@@ -197,7 +198,7 @@ impl Life {
             JobMsg::Release => {
                 self.owned.iter_mut().for_each(|owned| owned.released = true);
                 self.drain(mailbox);
-                self.stop_all(mailbox, End::Released);
+                self.stop_those(mailbox, End::Released, |_| true);
             }
         }
         Ok(())
@@ -210,9 +211,10 @@ impl Life {
         let events = claim.records.iter().flat_map(|record| &record.events);
         let state = fold(self.id, plan, events)
             .map_err(|error| StoreError::Damaged { job: self.id, why: error.to_string() })?;
+        let is_orphan = self.core.is_orphan(&claim.head).await?;
         let trial = match self.mode {
-            Mode::Again => Trial::of(&state, &self.core, mailbox),
-            Mode::First | Mode::Quarantine => Trial::None,
+            Mode::Again if !is_orphan => Trial::of(&state, &self.core, mailbox),
+            Mode::First | Mode::Again | Mode::Quarantine => Trial::None,
         };
         self.owned = Some(Owned {
             meter: self.core.shared.gauges.meter(&state),
@@ -230,17 +232,24 @@ impl Life {
             released: false,
             trial,
         });
+        let is_unwanted = is_orphan && self.is_running();
         // What was open is dead, and still looks open: nothing may start before that is recorded,
         // which is for whoever goes on with the job.
         if self.core.is_draining() {
             self.drain(mailbox);
         } else if self.waits_for_trial() {
             self.turn(mailbox, Input::Drain, None);
+        } else if is_unwanted {
+            self.turn(mailbox, Input::Cancel { reason: Some(ORPHANED.to_owned()) }, None);
         } else {
             self.turn(mailbox, self.mode.input(), None);
         }
         self.note_end();
         Ok(())
+    }
+
+    fn is_running(&self) -> bool {
+        self.owned.as_ref().is_some_and(|owned| owned.state.phase == Phase::Running)
     }
 
     fn waits_for_trial(&self) -> bool {
@@ -310,6 +319,8 @@ impl Life {
     fn drain(&mut self, mailbox: &Mailbox<JobMsg>) {
         self.owned.iter_mut().for_each(|owned| owned.draining = true);
         self.turn(mailbox, Input::Drain, None);
+        // Whoever waits for another job would hold the shutdown up for nothing.
+        self.stop_those(mailbox, End::Released, |attempt| attempt.waits);
     }
 
     /// Decide, commit, act: in that order, always. What may go ahead of the commit is said at
@@ -371,6 +382,7 @@ impl Life {
         if landed.head.as_ref().is_some_and(|head| head.status.has_ended()) {
             self.core.count_ending(&owned.state);
         }
+        landed.head.iter().for_each(|head| self.core.tell_kin(head));
         self.commit_next(mailbox);
         self.settle(mailbox, landed);
         self.note_end();
@@ -438,9 +450,10 @@ impl Life {
         }
     }
 
-    fn stop_all(&mut self, mailbox: &Mailbox<JobMsg>, end: End) {
+    fn stop_those(&mut self, mailbox: &Mailbox<JobMsg>, end: End, which: fn(&Running) -> bool) {
         let Some(owned) = &self.owned else { return };
-        let tokens: Vec<_> = owned.attempts.keys().copied().collect();
+        let attempts = owned.attempts.iter().filter(|(_, attempt)| which(attempt));
+        let tokens: Vec<_> = attempts.map(|(token, _)| *token).collect();
         tokens.into_iter().for_each(|token| self.stop(mailbox, token, end));
     }
 

@@ -11,8 +11,9 @@ use callsheet_engine::{JobId, Millis};
 use fail::fail_point;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 
-use super::backlog::{Backlog, Origin};
+use super::backlog::Origin;
 use super::job::{Job, JobMsg, Mode};
+use super::places::Places;
 use super::scheduler::SchedulerMsg;
 use crate::clock;
 use crate::core::Core;
@@ -53,8 +54,7 @@ pub(crate) struct Active {
     deaths: HashMap<JobId, u32>,
     /// Jobs that nothing can be done about: even the quarantine could not be recorded.
     hopeless: HashSet<JobId>,
-    /// Jobs that wait for a place among the active ones.
-    backlog: Backlog,
+    places: Places,
 }
 
 /// A supervisor that dies takes its jobs' actors with it.
@@ -76,6 +76,7 @@ impl Actor for Jobs {
     ) -> Result<Active, ActorProcessingErr> {
         core.active.send_replace(0);
         Ok(Active {
+            places: Places::new(core.max_active_jobs),
             core,
             enrolled,
             scheduler,
@@ -83,7 +84,6 @@ impl Actor for Jobs {
             by_actor: HashMap::new(),
             deaths: HashMap::new(),
             hopeless: HashSet::new(),
-            backlog: Backlog::default(),
         })
     }
 
@@ -153,17 +153,16 @@ impl Active {
         if self.core.is_draining() || self.hopeless.contains(&job) {
             return Ok(());
         }
-        if self.is_full() {
-            self.backlog.add(job, origin);
+        if self.places.is_full(job, self.aside()) {
+            self.places.wait(job, origin);
             return Ok(());
         }
         self.start(myself, job, origin).map(|_| ())
     }
 
-    /// Whether all places are taken; those that wait to be tried alone take none.
-    fn is_full(&self) -> bool {
-        let aside = self.core.aside.load(Ordering::SeqCst);
-        self.actors.len().saturating_sub(aside) >= self.core.max_active_jobs
+    /// Places that are taken and count for nothing: of those that wait to be tried alone.
+    fn aside(&self) -> usize {
+        self.core.aside.load(Ordering::SeqCst)
     }
 
     /// Control is not admission: a job that is told something gets an actor at once.
@@ -205,6 +204,7 @@ impl Active {
         mailbox.send(JobMsg::Load).map_err(|_| "a job's actor did not start")?;
         self.by_actor.insert(mailbox.actor.get_id(), job);
         self.actors.insert(job, mailbox.clone());
+        self.places.take(job);
         self.core.counters.jobs_active.up();
         Ok(mailbox)
     }
@@ -234,6 +234,7 @@ impl Active {
     fn forget(&mut self, actor: ActorId) -> Option<JobId> {
         let job = self.by_actor.remove(&actor)?;
         self.actors.remove(&job);
+        self.places.give_back(job);
         self.core.counters.jobs_active.down();
         Some(job)
     }
@@ -258,9 +259,8 @@ impl Active {
 
     /// Starts waiting jobs while there is room.
     fn fill(&mut self, myself: &ActorRef<JobsMsg>) -> Result<(), ActorProcessingErr> {
-        while !self.is_full()
-            && !self.core.is_draining()
-            && let Some((job, origin)) = self.backlog.next()
+        while !self.core.is_draining()
+            && let Some((job, origin)) = self.places.next(self.aside())
         {
             self.admit(myself, job, origin)?;
         }

@@ -16,6 +16,7 @@ mod jobs;
 mod ledger;
 mod nursery;
 mod parking;
+mod places;
 mod root;
 mod scheduler;
 mod status;

@@ -13,6 +13,7 @@ use super::jobs::{Jobs, JobsMsg};
 use super::scheduler::{Scheduler, SchedulerMsg};
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::kin::wake_the_forgotten;
 use crate::limits::{
     MAX_TREE_RESTARTS_COUNT, RESTART_BACKOFF_MS, TREE_RESTARTS_WINDOW, WAKE_PAGE_COUNT,
 };
@@ -151,6 +152,7 @@ impl Tree {
         self.wake_after(myself, None).await?;
         // A job may have ended with nobody left to tell of it.
         self.core.waiters.send_away();
+        tokio::spawn(wake_the_forgotten(self.core.clone()));
         Ok(())
     }
 

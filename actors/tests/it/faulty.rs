@@ -101,6 +101,14 @@ impl Store for Faulty {
         .boxed()
     }
 
+    fn create_both(&self, first: NewJob, second: NewJob) -> StoreFuture<'_, Created> {
+        async move {
+            self.room()?;
+            self.inner.create_both(first, second).await
+        }
+        .boxed()
+    }
+
     fn claim(&self, job: JobId) -> StoreFuture<'_, Claim> {
         self.inner.claim(job)
     }

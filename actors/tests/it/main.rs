@@ -14,6 +14,7 @@ mod files;
 mod full;
 mod handles;
 mod kept;
+mod kin;
 mod running;
 mod steps;
 mod supervision;

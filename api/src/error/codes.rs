@@ -35,6 +35,7 @@ pub const CODES: &[Code] = &[
     code("job.damaged", 500, "The journal of the job is damaged"),
     code("job.unknown", 404, "No such job"),
     code("labels.invalid", 400, "The labels are not valid"),
+    code("labels.reserved", 400, "A label is the engine's own"),
     code("range.unsatisfiable", 416, "The range lies outside the artifact"),
     code("request.body", 400, "The body cannot be read"),
     code("request.field", 422, "The body is not what the route takes"),

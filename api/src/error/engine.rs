@@ -17,7 +17,7 @@ impl HttpError for EngineError {
             Self::Refused(_) | Self::KeyReused { .. } | Self::ResultInvalid(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::KeyInvalid(_) => StatusCode::BAD_REQUEST,
+            Self::KeyInvalid(_) | Self::LabelReserved(_) => StatusCode::BAD_REQUEST,
             Self::ShuttingDown | Self::Store(_) | Self::Dead(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full | Self::Quota { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::Damaged { .. } | Self::Files(_) | Self::Setup(_) => {
@@ -48,6 +48,7 @@ impl HttpError for EngineError {
             | Self::ResultInvalid(_)
             | Self::KeyReused { .. }
             | Self::KeyInvalid(_)
+            | Self::LabelReserved(_)
             | Self::ShuttingDown
             | Self::Quota { .. }
             | Self::Full => self.to_string(),

@@ -50,7 +50,7 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
             body = Accepted,
             headers(("Idempotency-Replayed" = String, description = "`true`"))),
         (status = 400, description = "`request.json`, `request.body`, `labels.invalid`, \
-            `idempotency.invalid`"),
+            `labels.reserved`, `idempotency.invalid`"),
         (status = 404, description = "`workflow.unknown`"),
         (status = 408, description = "`request.slow`"),
         (status = 413, description = "`request.too_large`"),

@@ -130,6 +130,35 @@ steps:
     }
 
     #[test]
+    fn whoever_only_waits_for_another_job_may_be_there_at_any_number_of_deaths() {
+        let yaml = "
+name: parent
+steps:
+  - { id: a, uses: workflow.run, fallback: [{ uses: other }] }
+  - { id: b, uses: k, needs: [a] }";
+        let world = play(
+            yaml,
+            r"
+            start    > start a
+            crash    > died a; start a#2
+            crash    > died a; start a#3
+            crash    > died a; start a#4
+            crash    > died a; start a#5
+            a fatal  > retry a by other in 0s; start a#6 by other
+            crash    > died a; start a#7 by other
+            crash    > died a; start a#8 by other
+            crash    > died a; failed job.poisoned
+            ",
+        );
+        assert!(!world.state.is_suspect());
+        let mut world = play(yaml, "start > start a\n crash > died a; start a#2");
+        assert!(!world.state.is_suspect(), "it is not tried alone: it would wait for its own job");
+        world.play("a fatal > retry a by other in 0s; start a#3 by other");
+        world.play("crash > died a; start a#4 by other");
+        assert!(world.state.is_suspect(), "its fallback is a body like another");
+    }
+
+    #[test]
     fn a_job_that_fails_goes_on_failing() {
         let yaml = "{ name: two, steps: [{ id: a, uses: k }, { id: b, uses: k }] }";
         play(

@@ -87,10 +87,12 @@ impl JobState {
         if matches!(slot.status, ItemStatus::InDoubt(_)) {
             return self.interrupt_probe((step, item), cause);
         }
+        let candidate = slot.candidate;
+        let is_counted =
+            cause == Interruption::Death && !self.plan.step(step).only_waits(candidate);
+        let slot = self.item_mut(EVENT, step, item)?;
         slot.tries = slot.tries.saturating_sub(1);
-        if cause == Interruption::Death {
-            slot.deaths += 1;
-        }
+        slot.deaths += u32::from(is_counted);
         slot.status = ItemStatus::Waiting { due: AT_ONCE };
         self.waits.insert((AT_ONCE, step, item));
         Ok(())

@@ -10,10 +10,10 @@ use futures::future::LocalBoxFuture;
 
 use super::races::at_once;
 use super::world::{
-    all_asleep, all_awake, all_pages, asleep_until, commit, definition, id, is_stale, job,
+    all_asleep, all_awake, all_pages, asleep_until, commit, definition, head, id, is_stale, job,
     job_with_key, journal, must, owned, turn,
 };
-use crate::store::{Created, JobStatus, ListQuery, Store};
+use crate::store::{Created, JobStatus, ListQuery, NewJob, Store};
 
 /// A store that can be closed and opened again in its place.
 pub struct Reopening<'a, S> {
@@ -126,6 +126,28 @@ pub async fn a_job_sleeps_over_restarts<S: Store>(place: Reopening<'_, S>) {
         assert_eq!(all_asleep(&*store, 9).await, []);
         claim = must("claim", store.claim(id(1)).await);
     }
+}
+
+/// Two jobs that were accepted as one are both there after a restart, each as it was.
+pub async fn two_jobs_survive_as_one<S: Store>(place: Reopening<'_, S>) {
+    let store = place.open().await;
+    let asleep = asleep_until(1);
+    for n in [1, 3] {
+        let second = NewJob { head: head(n + 1, asleep), ..job(n + 1) };
+        let key = n.to_string();
+        let first = job_with_key(n, &key, "request");
+        must("create", store.create_both(first, second).await);
+    }
+    let heads = store.list(whole_list()).await;
+    let store = place.again(store).await;
+    assert_eq!(store.list(whole_list()).await, heads);
+    assert_eq!(all_awake(&*store, 9).await, [id(1), id(3)]);
+    assert_eq!(all_asleep(&*store, 9).await.len(), 2);
+    for n in 1..=4 {
+        assert_eq!(journal(&*store, n).await.len(), 1, "{n}");
+    }
+    let again = store.create_both(job_with_key(5, "3", "request"), job(6)).await;
+    assert_eq!(again, Ok(Created::Existing(id(3))));
 }
 
 /// Of many creates that race with `close`, those that were answered with `Ok` are there, and of

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use callsheet_engine::Timestamp;
 use callsheet_engine::definition::Workflow;
 use futures::future::join_all;
 use serde_json::json;
@@ -241,4 +242,45 @@ pub async fn an_idempotency_key_stands_for_one_job<S: Store>(store: Arc<S>) {
     }
     assert_eq!(store.create(job_with_key(4, "other key", "request")).await, Ok(Created::New));
     assert_eq!(store.create(job(5)).await, Ok(Created::New), "no key, no rule");
+}
+
+/// Two jobs are accepted together or not at all, and the first decides.
+pub async fn two_jobs_are_accepted_as_one<S: Store>(store: Arc<S>) {
+    let second = |n| NewJob { head: head(n, sleeping()), ..job(n) };
+    let first = job_with_key(1, "both", "request");
+    assert_eq!(store.create_both(first.clone(), second(2)).await, Ok(Created::New));
+    for (n, status) in [(1, JobStatus::Running), (2, sleeping())] {
+        assert_eq!(must("look", store.head(id(n)).await), Some(head(n, status)));
+        assert_eq!(journal(&*store, n).await.len(), 1);
+    }
+    assert_eq!(must("list", store.awake(None, 9).await), [id(1)]);
+    let asleep = must("list", store.asleep(None, 9).await);
+    assert_eq!(asleep, [(SECOND_WAKES, id(2))]);
+    // Whatever stands for the first, the second of the repeat is not kept.
+    let again = job_with_key(3, "both", "request");
+    let other = job_with_key(4, "both", "another request");
+    let existing = Ok(Created::Existing(id(1)));
+    assert_eq!(store.create_both(again, second(5)).await, existing);
+    assert_eq!(store.create_both(first, second(5)).await, existing);
+    assert_eq!(store.create_both(other, second(5)).await, Ok(Created::Conflict(id(1))));
+    for n in 3..=5 {
+        assert_eq!(store.head(id(n)).await, Ok(None), "{n}");
+    }
+    // Nor is a first without the second that it was to come with.
+    for second in [second(2), second(6), job_with_key(7, "own", "request")] {
+        let refused = store.create_both(job(6), second).await;
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert_eq!(store.head(id(6)).await, Ok(None));
+        assert_eq!(store.head(id(7)).await, Ok(None));
+    }
+    // The second is a job like another.
+    let claim = must("claim", store.claim(id(2)).await);
+    assert_eq!(store.commit(commit(&claim, 1)).await, Ok(()));
+}
+
+/// When the second of two jobs wakes.
+pub(super) const SECOND_WAKES: Timestamp = Timestamp(77_000);
+
+pub(super) fn sleeping() -> JobStatus {
+    JobStatus::Sleeping { until: SECOND_WAKES }
 }

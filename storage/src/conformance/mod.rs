@@ -60,7 +60,7 @@ where
             what_follows_a_refused_commit_is_refused, an_ended_job_has_no_owner,
             a_head_changes_only_when_it_is_given, large_values_come_back,
             malformed_requests_are_refused, a_job_is_accepted_once,
-            an_idempotency_key_stands_for_one_job;
+            an_idempotency_key_stands_for_one_job, two_jobs_are_accepted_as_one;
         races: racing_creators_of_one_key_get_one_job, racing_owners_get_epochs_of_their_own,
             racing_commits_of_one_place_have_one_winner, jobs_do_not_hinder_each_other;
         lists: pages_are_newest_first_and_complete, filters_choose, odd_limits_are_cut,
@@ -95,6 +95,7 @@ where
     check_all! { broken, subject(),
         durable: jobs_survive, idempotency_keys_survive, epochs_grow_over_restarts,
             live_jobs_are_found_again, a_job_sleeps_over_restarts,
+            two_jobs_survive_as_one,
             what_was_acknowledged_before_close_is_there, a_store_can_be_opened_many_times;
     }
     report(&broken);

@@ -16,7 +16,23 @@ impl SledStore {
         check::new_job(&job)?;
         let asked = job.idempotency.take();
         let key = asked.map(|asked| (Digest::of(asked.key.as_bytes()), asked.request));
-        self.create_checked(job, key).await
+        self.create_checked(job, key, None).await
+    }
+
+    pub(super) async fn create_jobs(
+        &self,
+        mut first: NewJob,
+        second: NewJob,
+    ) -> Result<Created, StoreError> {
+        check::new_job(&first)?;
+        check::second_job(&first, &second)?;
+        let asked = first.idempotency.take();
+        let key = asked.map(|asked| (Digest::of(asked.key.as_bytes()), asked.request));
+        let reader = self.reader.clone();
+        let second = EncodedJob::of(second, None)?;
+        // It may be large, or its definition new; nobody is in a hurry for the second.
+        let second = blocking(move || second.settle(&reader, false)).await?;
+        self.create_checked(first, key, Some(second)).await
     }
 
     /// Accepts a job of another store, with the digest of the key that it was accepted under there
@@ -27,13 +43,14 @@ impl SledStore {
         key: Option<(Digest, String)>,
     ) -> Result<Created, StoreError> {
         check::new_job(&job)?;
-        self.create_checked(job, key).await
+        self.create_checked(job, key, None).await
     }
 
     async fn create_checked(
         &self,
         job: NewJob,
         key: Option<(Digest, String)>,
+        second: Option<NewValues>,
     ) -> Result<Created, StoreError> {
         let digest = job.head.workflow.digest.clone();
         let is_known = locked(&self.definitions).contains(&digest);
@@ -44,8 +61,11 @@ impl SledStore {
             let reader = self.reader.clone();
             blocking(move || encoded.settle(&reader, is_known)).await?
         };
-        let request =
-            |reply, admission| Request::Create(Box::new(NewValues { admission, ..values }), reply);
+        let second = second.map(Box::new);
+        let values = Box::new(values);
+        let request = |reply, admission| {
+            Request::Create(Box::new(NewValues { admission, second, ..*values }), reply)
+        };
         let created = self.ask(request, StoreError::OutcomeUnknown).await?;
         if created == Created::New && !is_known {
             let mut known = locked(&self.definitions);
@@ -100,6 +120,6 @@ impl EncodedJob {
         };
         let record = codec.settle(record)?;
         let head = Head { status: new.head.status, content: codec.settle(head)? };
-        Ok(NewValues { job, head, record, definition, idempotency, admission: None })
+        Ok(NewValues { job, head, record, definition, idempotency, admission: None, second: None })
     }
 }

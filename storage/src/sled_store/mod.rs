@@ -224,6 +224,10 @@ impl Store for SledStore {
         self.create_job(job).boxed()
     }
 
+    fn create_both(&self, first: NewJob, second: NewJob) -> StoreFuture<'_, Created> {
+        self.create_jobs(first, second).boxed()
+    }
+
     fn claim(&self, job: JobId) -> StoreFuture<'_, Claim> {
         self.claim_job(job).boxed()
     }

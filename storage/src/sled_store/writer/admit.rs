@@ -1,11 +1,12 @@
 //! What is taken into a batch, and what is refused. A refusal spoils nothing.
 
 use callsheet_engine::{JobId, Timestamp, mutated};
+use sled::IVec;
 
 use super::{Answer, Batch, NewValues, Request, Writer};
 use crate::check;
 use crate::error::StoreError;
-use crate::sled_store::codec::KeyBody;
+use crate::sled_store::codec::{Content, KeyBody};
 use crate::sled_store::envelope::{Body, Kind, seal};
 use crate::sled_store::keys;
 use crate::sled_store::log::Place;
@@ -30,28 +31,54 @@ impl<M: Medium> Writer<M> {
         batch.answers.push(answer);
     }
 
-    fn create(&mut self, batch: &mut Batch, new: NewValues) -> Result<Created, StoreError> {
-        let NewValues { job, head, record, definition, idempotency, admission } = new;
-        drop(admission); // whoever waits for a place in the queue gets this one
-        if let Some(asked) = &idempotency
+    fn create(&mut self, batch: &mut Batch, mut new: NewValues) -> Result<Created, StoreError> {
+        drop(new.admission.take()); // whoever waits for a place in the queue gets this one
+        if let Some(asked) = &new.idempotency
             && let Some(known) = self.key_of(batch, &asked.key)?
         {
             return Ok(check::repeated(known.job, known.request == asked.request));
         }
-        let first = match self.reader.shared.index.first_record(job) {
-            Some(Some(first)) => Some(first),
-            _ => self.reader.first_content(job)?,
-        };
-        if let Some(first) = first {
+        if let Some(first) = self.first_record(new.job)? {
             // Equal events have equal bytes, large ones by their digest.
-            return Ok(check::repeated(job, first == record));
+            return Ok(check::repeated(new.job, first == new.record));
+        }
+        let second = new.second.take();
+        if let Some(second) = &second
+            && self.first_record(second.job)?.is_some()
+        {
+            return Err(check::second_is_known(second.job));
         }
         if self.room(batch) != Room::Plenty {
             return Err(StoreError::Full);
         }
+        // All that can fail comes before the first is in the batch.
+        let all = [Some(new), second.map(|second| *second)].into_iter().flatten();
+        let all = all.map(|new| Ok((self.definition_before(&new)?, new)));
+        let all: Vec<_> = all.collect::<Result<_, StoreError>>()?;
+        for (before, new) in all {
+            self.put_new(batch, before, new);
+        }
+        Ok(Created::New)
+    }
+
+    /// The definition that a job brings, as it is kept: another job may have brought it since the
+    /// caller looked.
+    fn definition_before(&self, new: &NewValues) -> Result<Option<IVec>, StoreError> {
+        let Some((key, _)) = &new.definition else { return Ok(None) };
+        self.reader.value(key).map_err(StoreError::Unreadable)
+    }
+
+    fn first_record(&self, job: JobId) -> Result<Option<Content>, StoreError> {
+        match self.reader.shared.index.first_record(job) {
+            Some(Some(first)) => Ok(Some(first)),
+            _ => self.reader.first_content(job),
+        }
+    }
+
+    /// Takes a job into the batch that is in no other.
+    fn put_new(&mut self, batch: &mut Batch, before: Option<IVec>, new: NewValues) {
+        let NewValues { job, head, record, definition, idempotency, .. } = new;
         if let Some((key, value)) = definition {
-            // Another job may have brought it since the caller looked.
-            let before = self.reader.value(&key).map_err(StoreError::Unreadable)?;
             batch.put(key, Some(value), before);
         }
         let number = self.begin(batch);
@@ -65,13 +92,12 @@ impl<M: Medium> Writer<M> {
             batch.must_move.push(job);
         }
         batch.notices.push(CommitNotice { job, sequence: 0 });
-        Ok(Created::New)
     }
 
     /// What an idempotency key stands for, in this batch or before.
     fn key_of(&self, batch: &Batch, key: &[u8]) -> Result<Option<KeyBody>, StoreError> {
         let value = match batch.changes.get(key) {
-            Some(change) => change.as_deref().map(sled::IVec::from),
+            Some(change) => change.as_deref().map(IVec::from),
             None => self.reader.value(key).map_err(StoreError::Unreadable)?,
         };
         let Some(value) = value else { return Ok(None) };

@@ -50,6 +50,8 @@ pub(super) struct NewValues {
     pub(super) definition: Option<(Vec<u8>, Vec<u8>)>,
     pub(super) idempotency: Option<KeyValues>,
     pub(super) admission: Admission,
+    /// Another job to accept in the same batch, if this one is new.
+    pub(super) second: Option<Box<NewValues>>,
 }
 
 /// An idempotency key, what to keep under it, and what was asked for.

@@ -189,6 +189,7 @@ impl World {
             definition: None,
             idempotency,
             admission: None,
+            second: None,
         };
         self.ask(|reply| Request::Create(Box::new(values), reply))
     }
