@@ -60,6 +60,14 @@ impl JobHandle {
         self.engine.core().job_view(self.id).await
     }
 
+    /// What lists show of the job: quicker than all that is recorded.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownJob`], [`EngineError::Store`].
+    pub async fn head(&self) -> Result<JobHead, EngineError> {
+        self.engine.core().job_head(self.id).await
+    }
+
     /// Waits until the job has ended.
     ///
     /// # Errors

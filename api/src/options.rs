@@ -1,6 +1,13 @@
 //! What whoever starts the server may choose.
 
 use std::fmt;
+use std::sync::Arc;
+
+use callsheet_actors::Submit;
+use callsheet_engine::Failure;
+use futures::future::BoxFuture;
+
+use crate::wire::Webhook;
 
 use crate::limits::DEFAULT_UPLOAD_BYTES;
 
@@ -16,13 +23,27 @@ pub struct ApiOptions {
     pub hosts: Vec<String>,
     /// The largest file that `POST /v1/uploads` takes, in bytes. Default: 2 GiB.
     pub max_upload_bytes: u64,
+    /// What makes the job that delivers a webhook. Default: none, and webhooks are refused.
+    pub webhooks: Option<Webhooks>,
 }
 
 impl Default for ApiOptions {
     fn default() -> Self {
-        Self { token: None, hosts: Vec::new(), max_upload_bytes: DEFAULT_UPLOAD_BYTES }
+        Self {
+            token: None,
+            hosts: Vec::new(),
+            max_upload_bytes: DEFAULT_UPLOAD_BYTES,
+            webhooks: None,
+        }
     }
 }
+
+/// What makes the job that delivers a webhook, to follow the job that it is about; or says why not.
+#[derive(Clone)]
+pub struct Webhooks(pub(crate) Arc<MakeWebhook>);
+
+type MakeWebhook =
+    dyn Fn(Webhook) -> BoxFuture<'static, Result<Submit, Failure>> + Send + Sync + 'static;
 
 impl ApiOptions {
     /// The same options with a token.
@@ -45,6 +66,18 @@ impl ApiOptions {
         self.hosts.push(name.into());
         self
     }
+
+    /// The same options with webhooks: whatever is made here is submitted to follow the job that
+    /// the webhook is about.
+    #[must_use]
+    pub fn webhooks<F, M>(mut self, make: F) -> Self
+    where
+        F: Fn(Webhook) -> M + Send + Sync + 'static,
+        M: Future<Output = Result<Submit, Failure>> + Send + 'static,
+    {
+        self.webhooks = Some(Webhooks(Arc::new(move |webhook| Box::pin(make(webhook)))));
+        self
+    }
 }
 
 impl fmt::Debug for ApiOptions {
@@ -54,6 +87,7 @@ impl fmt::Debug for ApiOptions {
             .field("token", &self.token.as_ref().map(|_| "…"))
             .field("hosts", &self.hosts)
             .field("max_upload_bytes", &self.max_upload_bytes)
+            .field("webhooks", &self.webhooks.is_some())
             .finish()
     }
 }

@@ -53,6 +53,7 @@ fn described() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::jobs::submit, routes::jobs::list))
         .routes(routes!(routes::jobs::cancel))
         .routes(routes!(routes::resolve::resolve))
+        .routes(routes!(routes::webhooks::add))
         .routes(routes!(routes::jobs::graph))
         .routes(routes!(routes::workflows::list))
         .routes(routes!(routes::workflows::validate))

@@ -10,7 +10,7 @@ use crate::auth::Gate;
 use crate::guard::Hosts;
 use crate::limits::{MAX_STREAMS_COUNT, MAX_UPLOADS_COUNT};
 use crate::metrics::Metrics;
-use crate::options::ApiOptions;
+use crate::options::{ApiOptions, Webhooks};
 
 /// The engine and what the front door keeps beside it. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +19,7 @@ pub(crate) struct AppState {
     pub(crate) gate: Arc<Gate>,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) metrics: Metrics,
+    pub(crate) webhooks: Option<Webhooks>,
     /// Places for event streams.
     pub(crate) streams: Arc<Semaphore>,
     /// Places for files that come in.
@@ -38,6 +39,7 @@ impl AppState {
             metrics: Metrics::new(engine.clone(), streams.clone()),
             gate: Arc::new(Gate::new(options.token.as_deref())),
             hosts: Arc::new(Hosts::new(&options.hosts)),
+            webhooks: options.webhooks.clone(),
             engine,
             streams,
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS_COUNT)),

@@ -23,6 +23,7 @@ mod speech;
 mod tls;
 mod tools;
 mod wav;
+mod webhook;
 
 pub use fetch::{Fetch, Fetched, Origin, Source, Stored};
 pub use ffmpeg::{
@@ -38,7 +39,7 @@ pub use media::{
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};
 pub use quantity::{ByteSize, Span};
 pub use register::{
-    ANALYZE, BACKGROUND_MUSIC, CAPTION, COMPOSE, CONTACT_SHEET, CONVERT, MERGE, THUMBNAIL,
+    ANALYZE, BACKGROUND_MUSIC, BATCH, CAPTION, COMPOSE, CONTACT_SHEET, CONVERT, MERGE, THUMBNAIL,
     register, step_kinds,
 };
 pub use scenes::{
@@ -52,3 +53,4 @@ pub use speech::{
     Wish,
 };
 pub use tools::{MissingTool, missing_tools};
+pub use webhook::{Deliver, Delivered, Delivery, Secret, WEBHOOK, Webhook, WebhookEvent};

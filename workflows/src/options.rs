@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::webhook::Secret;
+
 /// Where the service of OpenAI, or one that speaks like it, is reached.
 pub const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 
@@ -28,6 +30,9 @@ pub struct MediaOptions {
     /// Directory of the PocketSphinx model: `en-us/`, `en-us.lm.bin` and `cmudict-en-us.dict`.
     /// Default: from `CALLSHEET_MODEL_DIR`; without it the program takes its own.
     pub pocketsphinx_models: Option<PathBuf>,
+    /// What signs webhooks that come without a secret of their own. It is kept nowhere, so the
+    /// journal of no job holds it. Default: from `CALLSHEET_WEBHOOK_SECRET`.
+    pub webhook_secret: Option<Secret>,
 }
 
 impl Default for MediaOptions {
@@ -38,6 +43,7 @@ impl Default for MediaOptions {
             parallel_runs: std::thread::available_parallelism().map_or(1, usize::from),
             openai: OpenAi::from_env(),
             pocketsphinx_models: set("CALLSHEET_MODEL_DIR").map(PathBuf::from),
+            webhook_secret: set("CALLSHEET_WEBHOOK_SECRET").map(Secret::new),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::speech::{
     ChooseSpeech, CutSpeech, JoinSpeech, Recognise, Transcribe, TranscribeOffline,
 };
 use crate::subtitles::Compose;
+use crate::webhook::{Deliver, WEBHOOK};
 
 /// The workflow `caption`: transcribe a video and burn the captions in.
 pub const CAPTION: &str = include_str!("../definitions/caption.yaml");
@@ -39,10 +40,13 @@ pub const CONTACT_SHEET: &str = include_str!("../definitions/contact-sheet.yaml"
 /// The workflow `analyze`: how loud a file is, where it is silent, where its scenes change.
 pub const ANALYZE: &str = include_str!("../definitions/analyze.yaml");
 
+/// The workflow `batch`: run a list of workflows side by side.
+pub const BATCH: &str = include_str!("../definitions/batch.yaml");
+
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
     let shipped =
-        [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE, CONVERT, THUMBNAIL, CONTACT_SHEET, ANALYZE];
+        [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE, CONVERT, THUMBNAIL, CONTACT_SHEET, ANALYZE, BATCH, WEBHOOK];
     shipped.into_iter().fold(step_kinds(builder, options), EngineBuilder::workflow)
 }
 
@@ -75,6 +79,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(ContactSheet::new(slots.clone()))
         .step(Analyze::new(slots.clone()))
         .step(Verify::new(slots))
+        .step(Deliver::new(options))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use events::Update;
 use crate::limits::{CLIENT_CONNECT_SECONDS, CLIENT_READ_SECONDS, CLIENT_WAIT_SECONDS};
 use crate::wire::{
     Accepted, ActorList, CancelAnswer, CancelRequest, Job, JobPage, JobsQuery, Problem,
-    ResolveRequest, Resolved, SubmitRequest, Validation, Workflow, WorkflowList,
+    ResolveRequest, Resolved, SubmitRequest, Validation, Webhook, Workflow, WorkflowList,
 };
 use patience::Patience;
 
@@ -92,6 +92,14 @@ impl Client {
             call = call.header("idempotency-key", key);
         }
         json(call).await
+    }
+
+    /// Has somebody told of a job's end, also of one that has ended.
+    ///
+    /// # Errors
+    /// `job.unknown`, `webhook.refused`, `webhook.unavailable`, and as every call.
+    pub async fn webhook(&self, id: &str, webhook: &Webhook) -> Result<Accepted, ClientError> {
+        json(self.call(Method::POST, &["v1", "jobs", id, "webhook"])?.json(webhook)).await
     }
 
     /// A job as it is recorded.

@@ -63,6 +63,8 @@ pub const CODES: &[Code] = &[
     code("upload.no_room", 507, "No room for the file"),
     code("upload.stalled", 408, "The file did not arrive in time"),
     code("upload.too_large", 413, "The file is too large"),
+    code("webhook.refused", 422, "The webhook is not taken"),
+    code("webhook.unavailable", 422, "The server offers no webhooks"),
     code("workflow.choice", 422, "Either a name or a definition"),
     code("workflow.unknown", 404, "No such workflow"),
 ];

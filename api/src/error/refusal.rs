@@ -62,6 +62,10 @@ pub(crate) enum Refusal {
     WorkflowChoice(&'static str),
     #[error("the definition has {} problems", .0.0.len())]
     Definition(Problems),
+    #[error("{what}")]
+    Webhook { what: String, hint: Option<String> },
+    #[error("this server tells nobody of the end of jobs")]
+    NoWebhooks,
     #[error("the idempotency key is not valid: {0}")]
     IdempotencyKey(String),
     #[error("`{0}` is not a position in the events of this job")]
@@ -115,9 +119,11 @@ impl HttpError for Refusal {
             Self::SlowBody | Self::StalledUpload => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoomForUpload => StatusCode::INSUFFICIENT_STORAGE,
             Self::MediaType { .. } | Self::UploadForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Field { .. } | Self::WorkflowChoice(_) | Self::Definition(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::Field { .. }
+            | Self::WorkflowChoice(_)
+            | Self::Definition(_)
+            | Self::Webhook { .. }
+            | Self::NoWebhooks => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Body
             | Self::Json(_)
             | Self::Query { .. }
@@ -154,6 +160,8 @@ impl HttpError for Refusal {
             Self::Labels(_) => "labels.invalid",
             Self::WorkflowChoice(_) => "workflow.choice",
             Self::Definition(_) => "definition.invalid",
+            Self::Webhook { .. } => "webhook.refused",
+            Self::NoWebhooks => "webhook.unavailable",
             Self::IdempotencyKey(_) => "idempotency.invalid",
             Self::Position(_) => "events.position",
             Self::Streams => "stream.limit",
@@ -235,13 +243,14 @@ impl Refusal {
                 return Some(format!("set `Content-Type: {taken}`").into());
             }
             Self::Json(_) => "check the body with a JSON linter at the place named",
-            Self::Field { hint, .. } | Self::Query { hint, .. } => {
+            Self::Field { hint, .. } | Self::Query { hint, .. } | Self::Webhook { hint, .. } => {
                 return hint.clone().map(Cow::Owned);
             }
             Self::Path { hint, .. } => hint,
             Self::Labels(_) => "labels are short names with short texts on one line",
             Self::WorkflowChoice(_) => "send `{\"workflow\": \"NAME\", \"input\": {…}}`",
             Self::Definition(_) => "`problems` has each of them with its place",
+            Self::NoWebhooks => "leave `webhook` out, or ask the server's operator for it",
             Self::IdempotencyKey(_) => "use 1 to 255 printable ASCII characters, such as a UUID",
             Self::Position(_) => "send back the `id` of an event of this job as it was",
             Self::Streams => "close streams that are not needed, or ask again later",

@@ -13,6 +13,7 @@ use callsheet_storage::ListQuery;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::webhooks::delivery;
 use crate::error::Refusal;
 use crate::extract::{CheckedQuery, JobPath, JsonBody, OptionalJsonBody, parse_job_id};
 use crate::limits::{
@@ -56,7 +57,7 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
         (status = 413, description = "`request.too_large`"),
         (status = 415, description = "`request.media_type`"),
         (status = 422, description = "`request.field`, `workflow.choice`, `definition.invalid`, \
-            `input.invalid`, `idempotency.conflict`"),
+            `input.invalid`, `idempotency.conflict`, `webhook.refused`, `webhook.unavailable`"),
         (status = 503, description = "`engine.draining`, `store.failed`, `server.slow`"),
         (status = 507, description = "`store.full`, `artifact.quota`"),
     ),
@@ -79,6 +80,9 @@ pub(crate) async fn submit(
     }
     if request.cache == Some(false) {
         submit = submit.no_cache();
+    }
+    if let Some(webhook) = request.webhook {
+        submit = submit.followed_by(delivery(&state, webhook).await?);
     }
     let submitted = state.engine.submit(submit).await?;
     Ok(accepted(submitted.job.id(), submitted.is_new))
@@ -125,7 +129,14 @@ pub(crate) async fn get(
             () = state.closing.cancelled() => job.view().await?,
         },
     };
-    Ok(Json(view.into()))
+    let follower = match view.kin().followed_by {
+        Some(follower) => {
+            state.engine.job(follower).head().await.ok().map(|head| Box::new(head.into()))
+        }
+        None => None,
+    };
+    let job = Job::from(view).with_children(state.engine.children(id));
+    Ok(Json(Job { follower, ..job }))
 }
 
 /// Lists jobs, newest first
@@ -244,7 +255,7 @@ pub(crate) struct WaitQuery {
     wait: Option<String>,
 }
 
-fn accepted(id: JobId, is_new: bool) -> Response {
+pub(super) fn accepted(id: JobId, is_new: bool) -> Response {
     let url = format!("/v1/jobs/{id}");
     let location = HeaderValue::from_str(&url).ok();
     let code = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -8,4 +8,5 @@ pub(crate) mod jobs;
 pub(crate) mod resolve;
 pub(crate) mod server;
 pub(crate) mod uploads;
+pub(crate) mod webhooks;
 pub(crate) mod workflows;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use callsheet_actors::{HELD_UNTIL, JobView};
+use callsheet_actors as actors;
+use callsheet_actors::{FOLLOWS_UNTIL, HELD_UNTIL, JobView, Kin};
 use callsheet_engine as engine;
 use callsheet_storage as storage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{percent, rfc3339};
+use super::secret::without_secrets;
+use super::{Parent, Webhook, percent, rfc3339};
 
 /// A job to submit: the name of a registered workflow or a definition of its own, and the input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -37,6 +39,9 @@ pub struct SubmitRequest {
     /// step. `true` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<bool>,
+    /// Whom to tell of the job's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
 }
 
 fn empty() -> Value {
@@ -110,6 +115,15 @@ pub struct JobHead {
     /// The submitter's own marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The step that runs it, if it is a job within a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The job whose end it waits for, or waited for, such as that of a webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
+    /// The job that was accepted with it and begins at its end, such as a webhook's delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_by: Option<String>,
 }
 
 /// A job with all that is recorded of it.
@@ -120,7 +134,7 @@ pub struct Job {
     pub head: JobHead,
     /// The digest of the definition that it was accepted with and ends on.
     pub definition: String,
-    /// Its input, with defaults filled in.
+    /// Its input, with defaults filled in; what the schema marks as `writeOnly` is not shown.
     pub input: Value,
     /// Its output, once it has succeeded. Files in it are objects with the fields `artifact` (the
     /// digest), `name`, `media_type` and `size`.
@@ -139,6 +153,9 @@ pub struct Job {
     pub records: u64,
     /// Its steps, in the order of the definition.
     pub steps: Vec<Step>,
+    /// The job of `followed_by`, as it stands now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follower: Option<Box<JobHead>>,
 }
 
 /// Where a job stands as a whole.
@@ -226,6 +243,9 @@ pub struct Step {
     /// How many of its items are done, while it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
+    /// The jobs that it has run or runs, in the order of its items, as far as they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -403,9 +423,12 @@ impl From<storage::JobStatus> for JobStatus {
 impl From<storage::JobHead> for JobHead {
     fn from(head: storage::JobHead) -> Self {
         let wakes_at = match head.status {
-            storage::JobStatus::Sleeping { until } if until != HELD_UNTIL => Some(rfc3339(until)),
+            storage::JobStatus::Sleeping { until } if until < FOLLOWS_UNTIL => Some(rfc3339(until)),
             _ => None,
         };
+        let kin = Kin::of(&head.labels);
+        let mut labels = head.labels;
+        labels.retain(|name, _| !Kin::is_told_by(name));
         Self {
             id: head.id.to_string(),
             workflow: head.workflow.name,
@@ -414,7 +437,10 @@ impl From<storage::JobHead> for JobHead {
             changed_at: rfc3339(head.changed_at),
             wakes_at,
             progress: (head.status == storage::JobStatus::Succeeded).then_some(100.0),
-            labels: head.labels,
+            labels,
+            parent: kin.parent.map(Parent::from),
+            follows: kin.follows.map(|job| job.to_string()),
+            followed_by: kin.followed_by.map(|job| job.to_string()),
         }
     }
 }
@@ -457,9 +483,12 @@ impl From<JobView> for Job {
             }
         };
         let steps = state.plan.steps().iter().zip(&state.steps).map(step_of).collect();
-        Self {
+        let schema = state.plan.workflow().input.as_ref();
+        let input = without_secrets(Value::clone(&state.input), schema);
+        let children = view.children();
+        let job = Self {
             definition: view.head.workflow.digest.clone(),
-            input: Value::clone(&state.input),
+            input,
             head: JobHead { progress: Some(percent(view.progress)), ..view.head.into() },
             output,
             failure,
@@ -467,7 +496,27 @@ impl From<JobView> for Job {
             retention: state.options.retention.map(|time| time.to_string()),
             records: view.records,
             steps,
+            follower: None,
+        };
+        job.with_children(children)
+    }
+}
+
+impl Job {
+    /// The job with jobs that its steps run, beside those that are known of it already.
+    pub(crate) fn with_children(
+        mut self,
+        mut children: Vec<(actors::Parent, engine::JobId)>,
+    ) -> Self {
+        children.sort();
+        for (parent, child) in children {
+            let child = child.to_string();
+            let step = self.steps.iter_mut().find(|step| step.id == parent.step);
+            if let Some(step) = step.filter(|step| !step.jobs.contains(&child)) {
+                step.jobs.push(child);
+            }
         }
+        self
     }
 }
 
@@ -496,6 +545,7 @@ fn step_of((planned, state): (&engine::PlannedStep, &engine::StepState)) -> Step
         wakes_at: wakes_at(&state.status),
         held: held(&state.status),
         items,
+        jobs: Vec::new(),
         failure,
     }
 }

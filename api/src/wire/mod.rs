@@ -8,8 +8,10 @@ mod actor;
 mod event;
 mod file;
 mod job;
+mod kin;
 mod percent;
 mod problem;
+mod secret;
 mod time;
 mod workflow;
 
@@ -20,6 +22,7 @@ pub use job::{
     Accepted, CancelAnswer, CancelOutcome, CancelRequest, Failure, Items, Job, JobHead, JobPage,
     JobStatus, JobsQuery, ResolveAs, ResolveRequest, Resolved, Step, StepStatus, SubmitRequest,
 };
+pub use kin::{Parent, Webhook, WebhookEvent};
 pub use problem::{DefinitionProblem, Problem, Validation};
 pub use workflow::{Workflow, WorkflowList, WorkflowStep, WorkflowSummary};
 

@@ -6,8 +6,8 @@ mod download;
 mod local;
 mod meter;
 mod origin;
-mod resolver;
-mod target;
+pub(crate) mod resolver;
+pub(crate) mod target;
 
 use std::path::Path;
 use std::time::Duration;

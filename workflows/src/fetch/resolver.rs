@@ -18,7 +18,7 @@ pub(super) type Lookup =
 
 /// A resolver that gives public addresses only.
 #[derive(Clone)]
-pub(super) struct PublicOnly {
+pub(crate) struct PublicOnly {
     lookup: Lookup,
 }
 
@@ -35,12 +35,17 @@ impl fmt::Display for NotPublic {
 impl Error for NotPublic {}
 
 impl PublicOnly {
-    pub(super) fn system() -> Self {
+    pub(crate) fn system() -> Self {
         Self {
             lookup: Arc::new(|host| {
                 Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
             }),
         }
+    }
+
+    /// Whether a name stands for an address that is not public, as far as can be told now.
+    pub(crate) async fn refuses(self, host: String) -> bool {
+        self.resolve_checked(host).await.is_err_and(|error| is_not_public(&*error))
     }
 
     async fn resolve_checked(self, host: String) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
@@ -60,7 +65,7 @@ impl Resolve for PublicOnly {
 }
 
 /// Whether an error goes back to a refused address.
-pub(super) fn is_not_public(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn is_not_public(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<NotPublic>() {

@@ -20,7 +20,7 @@ const SHOWN_CHARS: usize = 200;
 ///
 /// # Errors
 /// `fetch.url`, `fetch.scheme`, `fetch.credentials`, `fetch.port`, `fetch.private_address`.
-pub(super) fn read(text: &str, allow_private: bool) -> StepResult<Url> {
+pub(crate) fn read(text: &str, allow_private: bool) -> StepResult<Url> {
     let url = Url::parse(text).map_err(|error| {
         StepError::fatal("fetch.url", format!("the source is no address: {error}"))
     })?;
@@ -60,13 +60,13 @@ pub(super) fn check(url: &Url, allow_private: bool) -> StepResult<()> {
 }
 
 /// The refusal of a host. It says nothing about whether the host answers.
-pub(super) fn private_address(host: &str) -> StepError {
+pub(crate) fn private_address(host: &str) -> StepError {
     StepError::fatal("fetch.private_address", format!("`{host}` is not on the public internet"))
         .with_hint("the operator may allow private addresses; see `allow_private_addresses`")
 }
 
 /// An address as messages show it: without what may be secret, which is all after the path.
-pub(super) fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let text = format!("{}://{}{port}{}", url.scheme(), host(url), url.path());
     text.chars().take(SHOWN_CHARS).collect()
