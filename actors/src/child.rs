@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callsheet_engine::{Ending, Failure, JobId, Phase, RUN_WORKFLOW, idempotency_key};
+use callsheet_engine::{Ending, Failure, JobId, Phase, idempotency_key};
 use callsheet_storage::{Created, Digest, JobStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,8 @@ impl Step for RunWorkflow {
     type Output = Ran;
 
     fn kind(&self) -> String {
-        RUN_WORKFLOW.to_owned()
+        // The same as `RUN_WORKFLOW`, by which the engine knows it.
+        "workflow.run".to_owned()
     }
 
     fn description(&self) -> String {
@@ -304,4 +305,45 @@ fn fatal(error: &EngineError) -> Failure {
 /// What may be better another time: a full disk, an engine that goes down.
 fn passing(error: &EngineError) -> StepError {
     StepError(Failure { retryable: true, ..fatal(error) })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_engine::{ItemIndex, RUN_WORKFLOW};
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(workflow: &str, input: Value) -> Run {
+        serde_json::from_value(json!({ "workflow": workflow, "input": input })).unwrap()
+    }
+
+    #[test]
+    fn the_engine_knows_the_kind_by_its_name() {
+        assert_eq!(RunWorkflow.kind(), RUN_WORKFLOW);
+    }
+
+    #[test]
+    fn a_key_belongs_to_a_step_an_item_and_a_request() {
+        let parent = |byte, step: &str, item| Parent {
+            job: JobId::from_bytes([byte; 16]),
+            step: step.to_owned(),
+            item: ItemIndex(item),
+        };
+        let one = (parent(1, "a", 0), asked("w", json!({ "n": 1 })));
+        let others = [
+            (parent(2, "a", 0), asked("w", json!({ "n": 1 }))),
+            (parent(1, "b", 0), asked("w", json!({ "n": 1 }))),
+            (parent(1, "a", 1), asked("w", json!({ "n": 1 }))),
+            (parent(1, "a", 0), asked("v", json!({ "n": 1 }))),
+            (parent(1, "a", 0), asked("w", json!({ "n": 2 }))),
+        ];
+        let first = key(&one.0, &one.1);
+        assert_eq!(first, key(&one.0, &one.1));
+        assert!(first.len() <= crate::limits::MAX_KEY_BYTES && first.starts_with(char::is_control));
+        for (parent, asked) in &others {
+            assert_ne!(key(parent, asked), first, "{parent:?} {asked:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! Jobs that belong together: one that a step of another runs, its *child*, and one that begins when
-//! another has ended, its *follower*. Each tells in its labels whom it belongs to, so what is on
-//! the disk says it all; what is kept in memory here is only who is alive.
+//! Jobs that belong together: one that a step of another runs, its *child*, and one that begins
+//! when another has ended, its *follower*. Each tells in its labels whom it belongs to, so what is
+//! on the disk says it all; what is kept in memory here is only who is alive.
 //!
 //! A child must not outlive its parent. So a job that is stopped or has ended cancels the children
 //! that are known here, and whoever makes a child known looks at the parent afterwards: one of the

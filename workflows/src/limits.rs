@@ -280,15 +280,15 @@ pub const SAMPLES_PER_SECOND: u64 = 48_000;
 /// the highest volume are not clipped. 24 bits leave 19 for what is heard.
 pub const SCENE_HEADROOM_RATIO: f64 = 32.0;
 
-/// Time in which the receiver of a webhook must have answered. Beyond it `webhook.timeout`, which is
-/// tried again: a receiver takes the message and works afterwards.
+/// Time in which the receiver of a webhook must have answered. Beyond it `webhook.timeout`, which
+/// is tried again: a receiver takes the message and works afterwards.
 pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Webhooks that are sent at once. Beyond it deliveries wait, each for as long as one may take.
 pub const MAX_DELIVERIES_COUNT: usize = 64;
 
-/// Output of a job in a webhook's message, as JSON. A larger one is left out, with a note: receivers
-/// refuse large bodies, and it can be asked for.
+/// Output of a job in a webhook's message, as JSON. A larger one is left out, with a note:
+/// receivers refuse large bodies, and it can be asked for.
 pub const MAX_WEBHOOK_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// The address of a webhook's receiver. Beyond it `webhook.target`.

@@ -1,5 +1,5 @@
-//! Places among the active jobs, in lanes: jobs wait only for jobs of lanes after their own, so those
-//! that fill one lane and wait never keep away what they wait for.
+//! Places among the active jobs, in lanes: jobs wait only for jobs of lanes after their own, so
+//! those that fill one lane and wait never keep away what they wait for.
 
 use callsheet_engine::JobId;
 

@@ -5,6 +5,7 @@
 //! such as `30s`.
 
 mod actor;
+mod control;
 mod event;
 mod file;
 mod job;
@@ -16,11 +17,14 @@ mod time;
 mod workflow;
 
 pub use actor::{Actor, ActorList};
+pub use control::{
+    CancelAnswer, CancelOutcome, CancelRequest, ResolveAs, ResolveRequest, Resolved,
+};
 pub use event::{Event, JobProgress, Progress};
 pub use file::FileReference;
 pub use job::{
-    Accepted, CancelAnswer, CancelOutcome, CancelRequest, Failure, Items, Job, JobHead, JobPage,
-    JobStatus, JobsQuery, ResolveAs, ResolveRequest, Resolved, Step, StepStatus, SubmitRequest,
+    Accepted, Failure, Items, Job, JobHead, JobPage, JobStatus, JobsQuery, Step, StepStatus,
+    SubmitRequest,
 };
 pub use kin::{Parent, Webhook, WebhookEvent};
 pub use problem::{DefinitionProblem, Problem, Validation};

@@ -1,8 +1,8 @@
 //! Completion webhooks: when a job has ended, a receiver is told by a signed request.
 //!
-//! A delivery is a job of its own, of the workflow [`WEBHOOK`], that follows the job it tells of. So
-//! it is as durable as that, tried again over hours by the policy of its step, listed, looked at and
-//! cancelled like any other, and asleep until there is something to tell.
+//! A delivery is a job of its own, of the workflow [`WEBHOOK`], that follows the job it tells of.
+//! So it is as durable as that, tried again over hours by the policy of its step, listed, looked at
+//! and cancelled like any other, and asleep until there is something to tell.
 
 mod message;
 mod post;
@@ -27,11 +27,11 @@ pub const WEBHOOK: &str = include_str!("../../definitions/webhook.yaml");
 /// Whom to tell of a job's end.
 ///
 /// ```no_run
-/// # use callsheet_actors::{Engine, Submit, StepResult};
+/// # use callsheet_actors::{Engine, StepResult, Submit};
 /// # use callsheet_workflows::{MediaOptions, Webhook};
-/// # async fn example(engine: Engine, options: MediaOptions) -> Result<(), Box<dyn std::error::Error>> {
-/// let hook = Webhook::to("https://example.org/hook").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-/// let hook = hook.submit(&options).await.map_err(|refused| refused.to_string())?;
+/// # async fn example(engine: Engine, options: MediaOptions) -> StepResult<()> {
+/// let hook = Webhook::to("https://example.org/hook").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZ");
+/// let hook = hook.submit(&options).await?;
 /// let video = serde_json::json!({ "video": "https://example.org/talk.mp4" });
 /// engine.submit(Submit::named("caption", video).followed_by(hook)).await?;
 /// # Ok(())
