@@ -211,9 +211,10 @@ impl Life {
         let events = claim.records.iter().flat_map(|record| &record.events);
         let state = fold(self.id, plan, events)
             .map_err(|error| StoreError::Damaged { job: self.id, why: error.to_string() })?;
-        let is_orphan = self.core.is_orphan(&claim.head).await?;
+        let is_running = state.phase == Phase::Running;
+        let is_unwanted = is_running && self.core.is_orphan(&claim.head).await?;
         let trial = match self.mode {
-            Mode::Again if !is_orphan => Trial::of(&state, &self.core, mailbox),
+            Mode::Again if !is_unwanted => Trial::of(&state, &self.core, mailbox),
             Mode::First | Mode::Again | Mode::Quarantine => Trial::None,
         };
         self.owned = Some(Owned {
@@ -232,24 +233,17 @@ impl Life {
             released: false,
             trial,
         });
-        let is_unwanted = is_orphan && self.is_running();
         // What was open is dead, and still looks open: nothing may start before that is recorded,
         // which is for whoever goes on with the job.
-        if self.core.is_draining() {
-            self.drain(mailbox);
-        } else if self.waits_for_trial() {
-            self.turn(mailbox, Input::Drain, None);
-        } else if is_unwanted {
-            self.turn(mailbox, Input::Cancel { reason: Some(ORPHANED.to_owned()) }, None);
-        } else {
-            self.turn(mailbox, self.mode.input(), None);
+        let unwanted = || Input::Cancel { reason: Some(ORPHANED.to_owned()) };
+        match self.core.is_draining() {
+            true => self.drain(mailbox),
+            false if is_unwanted => self.turn(mailbox, unwanted(), None),
+            false if self.waits_for_trial() => self.turn(mailbox, Input::Drain, None),
+            false => self.turn(mailbox, self.mode.input(), None),
         }
         self.note_end();
         Ok(())
-    }
-
-    fn is_running(&self) -> bool {
-        self.owned.as_ref().is_some_and(|owned| owned.state.phase == Phase::Running)
     }
 
     fn waits_for_trial(&self) -> bool {
@@ -452,8 +446,8 @@ impl Life {
 
     fn stop_those(&mut self, mailbox: &Mailbox<JobMsg>, end: End, which: fn(&Running) -> bool) {
         let Some(owned) = &self.owned else { return };
-        let attempts = owned.attempts.iter().filter(|(_, attempt)| which(attempt));
-        let tokens: Vec<_> = attempts.map(|(token, _)| *token).collect();
+        let those = owned.attempts.iter().filter(|(_, attempt)| which(attempt));
+        let tokens: Vec<_> = those.map(|(token, _)| *token).collect();
         tokens.into_iter().for_each(|token| self.stop(mailbox, token, end));
     }
 
