@@ -45,8 +45,18 @@ pub const BATCH: &str = include_str!("../definitions/batch.yaml");
 
 /// Registers all step kinds and the shipped workflows.
 pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
-    let shipped =
-        [CAPTION, BACKGROUND_MUSIC, MERGE, COMPOSE, CONVERT, THUMBNAIL, CONTACT_SHEET, ANALYZE, BATCH, WEBHOOK];
+    let shipped = [
+        CAPTION,
+        BACKGROUND_MUSIC,
+        MERGE,
+        COMPOSE,
+        CONVERT,
+        THUMBNAIL,
+        CONTACT_SHEET,
+        ANALYZE,
+        BATCH,
+        WEBHOOK,
+    ];
     shipped.into_iter().fold(step_kinds(builder, options), EngineBuilder::workflow)
 }
 
