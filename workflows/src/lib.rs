@@ -28,8 +28,8 @@ mod webhook;
 pub use fetch::{Fetch, Fetched, Origin, Source, Stored};
 pub use ffmpeg::{
     Burn, Burned, ContactSheet, Conversion, Convert, Converted, Device, Glance, Glanced, MixMusic,
-    Mixed, Moment, PictureChoice, Preset, Resolution, Scoring, Sheet, Sheeted, Sound, SoundChoice,
-    Still, Thumbnail, Titled,
+    Mixed, Moment, Mux, Muxed, PictureChoice, Preset, Resolution, Scoring, Sheet, Sheeted, Sound,
+    SoundChoice, Still, Subtitled, Thumbnail, Titled,
 };
 pub use lower::{Fate, Format, PictureCodec, Quality, SoundCodec, Way};
 pub use media::{

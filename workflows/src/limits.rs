@@ -43,6 +43,9 @@ pub const SNIFF_BYTES: usize = 1_024;
 /// Lines of ffmpeg's log that are kept for an error message.
 pub const LOG_TAIL_LINES: usize = 20;
 
+/// Size of a `SubRip` file that becomes a track. Beyond it: `subtitles.not_srt`.
+pub const MAX_SRT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Size of an ASS file that is burned. Beyond it: `subtitles.not_ass`.
 pub const MAX_ASS_BYTES: u64 = 16 * 1024 * 1024;
 

@@ -3,7 +3,7 @@
 use callsheet_actors::EngineBuilder;
 
 use crate::fetch::Fetch;
-use crate::ffmpeg::{Burn, ContactSheet, Convert, Hardware, MixMusic, Thumbnail};
+use crate::ffmpeg::{Burn, ContactSheet, Convert, Hardware, MixMusic, Mux, Thumbnail};
 use crate::media::{Analyze, ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
 use crate::scenes::{
@@ -76,6 +76,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(JoinSpeech)
         .step(Compose)
         .step(Burn::new(slots.clone()))
+        .step(Mux::new(slots.clone()))
         .step(MixMusic::new(slots.clone()))
         .step(PairScenes)
         .step(MeasureScene::new(slots.clone()))

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::run::Run;
+use super::track::Track;
 use crate::limits::MAX_ASS_BYTES;
 use crate::lower::Format;
 use crate::media::{Facts, OpenMedia, Stream, StreamKind, input_args};
@@ -36,6 +37,13 @@ pub struct Titled {
     #[serde(default = "default_crf")]
     #[schemars(range(min = 0, max = 51))]
     pub crf: u8,
+    /// Captions as `SubRip` that are put in as a track too, for those who want to turn them off in
+    /// another player, or search in them.
+    #[serde(default)]
+    pub track: Option<Artifact>,
+    /// The language that the track is tagged with: two letters or an English name.
+    #[serde(default)]
+    pub language: Option<String>,
 }
 
 fn default_crf() -> u8 {
@@ -125,6 +133,10 @@ impl Step for Burn {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Titled, context: StepContext) -> StepResult<Burned> {
         if input.crf > 51 {
             let message = format!("`crf` is {}, expected 0 to 51", input.crf);
@@ -136,13 +148,22 @@ impl Step for Burn {
         // ffmpeg runs inside its directory, where a relative path would mean another file.
         let work = std::path::absolute(context.work_dir()?)?;
         copy_captions(&context.open(&input.subtitles).await?, &work.join(CAPTIONS))?;
+        let language = input.language.as_deref();
+        let track = match &input.track {
+            Some(track) => Some(Track::open(track, language, Format::Mp4, &context).await?),
+            None => None,
+        };
         let to = work.join("video.mp4");
         let mut run = Run::new(&context, media.facts.duration_s)
             .directory(&work)
-            .args(input_args(&media.path))
+            .args(input_args(&media.path));
+        if let Some(track) = &track {
+            run = run.args(track.input());
+        }
+        run = run
             .arg("-map")
             .arg(format!("0:{}", video.index))
-            .args(["-map", "0:a?", "-sn", "-dn"])
+            .args(["-map", "0:a?", "-dn"])
             .args(["-vf", &filters(video)])
             .args(["-c:v", "libx264", "-preset", input.preset.name(), "-crf"])
             .arg(input.crf.to_string())
@@ -152,7 +173,11 @@ impl Step for Burn {
             Sound::Encoded => run.args(["-c:a", "aac", "-b:a", "192k"]),
             Sound::None => run,
         };
-        run.args(["-movflags", "+faststart", "-f", "mp4"]).output(&to).run(&self.slots).await?;
+        run = match &track {
+            Some(track) => run.args(track.output(1, 0)),
+            None => run.arg("-sn"),
+        };
+        run.args(Format::Mp4.muxer()).output(&to).run(&self.slots).await?;
         Ok(Burned { video: context.put_file(to, "video.mp4", "video/mp4").await?, audio: sound })
     }
 }

@@ -87,8 +87,11 @@ fn rewrite(
         at = *to;
     }
     written.extend(&text.plain[at..end]);
-    let parts: Vec<String> = clean_text(&written).split(' ').map(ToOwned::to_owned).collect();
-    let parts: Vec<String> = parts.into_iter().filter(|part| is_worth(part)).collect();
+    let written = clean_text(&written);
+    let parts = written.split_whitespace().map(ToOwned::to_owned);
+    // A mark that is left of a word that was taken out is no word.
+    let is_left = |part: &String| replacement.replace.trim().is_empty() && is_mark(part);
+    let parts: Vec<String> = parts.filter(|part| !is_left(part)).collect();
     let whole = Spoken {
         text: String::new(),
         start_ms: words[0].start_ms,
@@ -97,9 +100,8 @@ fn rewrite(
     with_times(&whole, &parts)
 }
 
-/// A mark that is left of a word that was taken out is no word.
-fn is_worth(part: &str) -> bool {
-    part.chars().any(|c| c.is_alphanumeric() || !c.is_ascii())
+fn is_mark(part: &str) -> bool {
+    part.chars().all(|c| c.is_ascii() && !c.is_ascii_alphanumeric())
 }
 
 /// All words as one text, with the word that each letter belongs to.
@@ -232,6 +234,7 @@ mod tests {
             ("a b c", "b", "", "a c"),
             ("a b, c", "b", "", "a c"),
             ("a b c", "b", "two words", "a two words c"),
+            ("a b c", "b", "& +", "a & + c"),
             ("a b", "c", "d", "a b"),
             ("a b", "  ", "d", "a b"),
             ("我们 今天", "们今", "X", "我X天"),

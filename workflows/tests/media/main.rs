@@ -3,6 +3,7 @@
 //! They need ffmpeg, flite and PocketSphinx; `scripts/setup` installs them.
 #![allow(clippy::unwrap_used)]
 
+mod accuracy;
 mod analyze;
 mod cancelling;
 mod caption;

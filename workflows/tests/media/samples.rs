@@ -18,6 +18,14 @@ pub(crate) struct Spoken {
     pub(crate) end_s: f64,
 }
 
+/// A spoken word, and when, by the word of who spoke it.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) start_s: f64,
+    pub(crate) end_s: f64,
+}
+
 /// What the voice says, and the second in which each sentence begins. `PocketSphinx` understands
 /// all of it wherever it begins; with other words a shift by a few samples can make a difference.
 pub(crate) const SENTENCES: [(&str, f64); 2] = [
@@ -67,6 +75,41 @@ impl Samples {
             "film.mp4",
         );
         (film, spoken)
+    }
+
+    /// Speaks a text into a file, and says when each word is spoken: the voice prints the end of each
+    /// sound, and how many sounds a word has it prints when the word is all that it speaks.
+    pub(crate) fn speak(&self, voice: &str, text: &str, name: &str) -> Vec<Said> {
+        let flite = |kind: &str, text: &str, name: &str| -> Vec<String> {
+            let mut flite = Command::new("flite");
+            flite.args(["-voice", voice, kind, "-t", text, "-o"]).arg(self.path(name));
+            check(&mut flite).split_whitespace().map(ToOwned::to_owned).collect()
+        };
+        let mut sounds = Vec::new();
+        let mut start_s = 0.0;
+        for printed in flite("-psdur", text, name) {
+            let (sound, end) = printed.rsplit_once(':').unwrap();
+            let end_s: f64 = end.parse().unwrap();
+            if sound != "pau" {
+                sounds.push((start_s, end_s));
+            }
+            start_s = end_s;
+        }
+        let mut counts = std::collections::HashMap::new();
+        let mut said = Vec::new();
+        let mut next = 0;
+        for word in text.split_whitespace() {
+            let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+            let count = *counts.entry(word).or_insert_with(|| {
+                let alone = flite("-ps", word, "word.wav");
+                alone.iter().filter(|sound| *sound != "pau").count()
+            });
+            let (first, last) = (sounds[next], sounds[next + count - 1]);
+            said.push(Said { text: word.to_lowercase(), start_s: first.0, end_s: last.1 });
+            next += count;
+        }
+        assert_eq!(next, sounds.len(), "the sounds of the words are those of the text");
+        said
     }
 
     /// Speaks a sentence into a file. The voice itself says when: it prints the end of each sound.

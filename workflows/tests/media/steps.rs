@@ -257,6 +257,40 @@ async fn ffmpeg_reads_the_captions_that_we_write() {
     }
 }
 
+/// Every preset, with text that would mean something to a careless reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_reads_the_scripts_that_we_write() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let said = ["{\\an8}one", "two\\N", "three", "שלום", "a,b", "}{"];
+    let words: Vec<Value> = said
+        .iter()
+        .enumerate()
+        .map(|(n, text)| json!({ "text": text, "start_s": n, "end_s": n as f64 + 0.9 }))
+        .collect();
+    for style in [
+        json!({}),
+        json!({ "preset": "classic", "uppercase": false }),
+        json!({ "preset": "karaoke", "position": "top_left" }),
+        json!({ "preset": "word_by_word", "font": "DejaVu Sans" }),
+        json!({ "highlight": "current", "highlight_color": "#00FF0080" }),
+    ] {
+        let with = json!({ "words": words, "style": style, "duration_s": 6 });
+        let composed = step(&engine, "subtitles.compose", with).await.unwrap();
+        samples.write("a.ass", bytes(&engine, &composed["ass"]));
+        let srt = samples.ffmpeg("-i a.ass", "back.srt");
+        let back = read_srt(&std::fs::read_to_string(srt).unwrap()).unwrap();
+        let cues = read_srt(&text(&engine, &composed["srt"])).unwrap();
+        let (first, last) = (&cues[0], &cues[cues.len() - 1]);
+        assert_eq!(back[0].start_ms, first.start_ms, "{style}");
+        assert!(back[back.len() - 1].end_ms.abs_diff(last.end_ms) <= 5, "{style}");
+        let shown: String = back.iter().map(|cue| cue.text.to_lowercase()).collect();
+        for word in ["three", "שלום", "a,b"] {
+            assert!(shown.contains(word), "{style}: {shown}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_that_cannot_be_are_refused_by_name() {
     let engine = engine(&offline()).await;
