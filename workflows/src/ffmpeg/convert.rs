@@ -307,9 +307,14 @@ impl Job<'_> {
     async fn write(&mut self, input: &Conversion, step: &Convert) -> StepResult<PathBuf> {
         let to = self.work.join(format!("converted.{}", input.format.name()));
         if self.lowered.picture_way() == Some(Way::Cut) {
-            match self.write_cut(&to, &step.slots).await? {
-                Ok(()) => return Ok(to),
-                Err(reason) => self.lowered.encode_instead(&reason),
+            match self.write_cut(&to, &step.slots).await {
+                Ok(Ok(())) => return Ok(to),
+                Ok(Err(reason)) => self.lowered.encode_instead(&reason),
+                // An encode bears faults of the source that a copy does not.
+                Err(error) if error.0.code == "ffmpeg.failed" => {
+                    self.lowered.encode_instead("its parts could not be written and joined");
+                }
+                Err(error) => return Err(error),
             }
         }
         if self.lowered.encodes_pictures() {

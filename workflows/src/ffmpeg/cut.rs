@@ -115,7 +115,7 @@ impl<'a> Cutter<'a> {
         let own = format!("sps-id=31:b-pyramid={order}");
         self.part(at)
             .args(["-frames:v", &frames.to_string(), "-fps_mode", "passthrough"])
-            .args(["-enc_time_base", "-1", "-c:v", "libx264", "-preset", "medium", "-crf", "18"])
+            .args(["-enc_time_base", "-1", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18"])
             .args(["-pix_fmt", "yuv420p", "-profile:v", self.stored.profile(), "-bf", held])
             .args(["-x264-params", &own])
             .args(self.timescale())

@@ -266,7 +266,7 @@ impl Question {
             let (width, height) = (self.waveform_width, self.waveform_height);
             let wave = format!(
                 "aresample={rate},aformat=sample_fmts=s16:channel_layouts=mono,asetnsamples=8192,\
-                 showwavespic=s={width}x{height}:colors=0x2563eb"
+                 showwavespic=s={width}x{height}:colors=0x2563eb:filter=peak"
             );
             chains.push((wave, "wave".to_owned()));
         }

@@ -163,16 +163,16 @@ async fn a_clip_off_a_keyframe_is_cut_to_the_frame() {
     );
     let copied = |name| samples.ffmpeg("-i a.mp4 -map 0 -c copy", name);
     let clips = [(0.71, 5.3), (0.0, 4.71), (2.0, 6.0)];
-    for (source, clips) in [
-        (&film(&samples, "a.mp4"), &clips[..]),
-        (&copied("b.mkv"), &clips[..1]),
-        (&copied("c.flv"), &clips[1..2]),
-        (&ntsc, &clips[..1]),
+    for (source, clips, format) in [
+        (&film(&samples, "a.mp4"), &clips[..], "mp4"),
+        (&copied("b.mkv"), &clips[..1], "mkv"),
+        (&copied("c.flv"), &clips[1..2], "mov"),
+        (&ntsc, &clips[..1], "mp4"),
     ] {
         let (all, when) = (shown(source), times(source));
         let begin: f64 = ffprobe(source, "format=start_time").parse().unwrap();
         for (from, to) in clips {
-            let asked = json!({ "from_s": from, "to_s": to, "format": "mp4" });
+            let asked = json!({ "from_s": from, "to_s": to, "format": format });
             let done = convert(&engine, &samples, source, asked).await;
             let of = format!("{} {from} to {to}: {}", source.display(), done.output);
             assert_eq!(done.ways()[0], "cut", "{of}");
