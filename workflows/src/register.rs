@@ -115,7 +115,7 @@ mod tests {
             }
             assert_eq!(kind.input_schema["additionalProperties"], false, "{}", kind.name);
         }
-        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 10);
+        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 11);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
         assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 14);
         assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 9);
