@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo docs bench bench-code simulate mutations
+.PHONY: help setup test check demo docs bench bench-code bench-media simulate mutations
 
 # A fresh rustup is not on the path before the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -20,6 +20,7 @@ help:
 	@echo 'make check              the quick part of it: format, lints and the house rules'
 	@echo 'make bench              measure everything on this disk (about 3 minutes; SECONDS=2 is quicker)'
 	@echo 'make bench-code         what the code of the durable path costs: times, allocations, instructions'
+	@echo 'make bench-media        the video workflows beside bare ffmpeg, and how right their results are'
 	@echo 'make docs               the documentation of all crates, as HTML'
 	@echo 'make simulate SEEDS=n    whole engines in virtual time, with faults; see docs/simulation.md'
 	@echo 'make mutations          break each promise, see a test go red; see docs/reliability.md'
@@ -59,6 +60,13 @@ bench:
 	cargo build $(LOCKED) --release --bin callsheet
 	CALLSHEET_BENCH="$$(cd "$${CARGO_TARGET_DIR:-target}" && pwd)/release/callsheet" \
 		cargo test $(LOCKED) --test performance -- --ignored --nocapture
+
+# Writes its part of docs/measurements.md. SIZE, TIMES, SCENES and ROUNDS scale it, ONLY picks a part.
+bench-media:
+	cargo build $(LOCKED) --release --bin callsheet
+	SIZE=$${SIZE:-1280x720} TIMES=$${TIMES:-3} \
+	CALLSHEET_BENCH="$$(cd "$${CARGO_TARGET_DIR:-target}" && pwd)/release/callsheet" \
+		cargo test $(LOCKED) --test video -- --ignored --nocapture bench_media
 
 # Without the command: fewer crates, built for speed.
 bench-code:

@@ -18,6 +18,8 @@ mod hostile;
 mod journal;
 #[path = "video/kills.rs"]
 mod kills;
+#[path = "video/measure/mod.rs"]
+mod measure;
 #[path = "video/media.rs"]
 mod media;
 #[path = "video/paid.rs"]

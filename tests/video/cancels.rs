@@ -23,7 +23,8 @@ fn cancelled_in_any_step_nothing_of_the_job_is_left() {
             let site = Site::open().await;
             for step in site.steps(&example) {
                 let fate = site.cancel_in(&example, &step).await;
-                if fate == Fate::Cancelled { hit.push(step) } else { never.push(step) }
+                let list = if fate == Fate::Cancelled { &mut hit } else { &mut never };
+                list.push(step);
             }
             site.engine.shutdown().await;
         });
@@ -39,8 +40,8 @@ enum Fate {
     NotRun,
 }
 
-/// An engine in this process. One for all steps of a workflow, so that what was worked out for a job
-/// before, up to its cancel, need not be worked out again.
+/// An engine in this process. One for all steps of a workflow, so that what was worked out for a
+/// job before, up to its cancel, need not be worked out again.
 struct Site {
     dir: tempfile::TempDir,
     engine: Engine,
