@@ -94,12 +94,17 @@ impl Levels {
         (from..to.min(self.len())).rev().find(|n| self.frames[*n] >= self.sound_db)
     }
 
-    /// The first and the last frame in a range that may belong to a word, when there is sound.
-    pub(super) fn voiced(&self, from: usize, to: usize) -> Option<(usize, usize)> {
-        self.first_sound(from, to)?;
-        let is_faint = |n: &usize| self.frames[*n] >= self.faint_db;
-        let mut range = from..to.min(self.len());
-        range.clone().find(is_faint).zip(range.rfind(is_faint))
+    /// Stretches in a range that may belong to words: from the first to behind the last of frames
+    /// that are parted by less than so many silent ones.
+    pub(super) fn islands(&self, from: usize, to: usize, parted_by: usize) -> Vec<(usize, usize)> {
+        let mut islands: Vec<(usize, usize)> = Vec::new();
+        for n in (from..to.min(self.len())).filter(|n| self.frames[*n] >= self.faint_db) {
+            match islands.last_mut() {
+                Some((_, end)) if n - *end < parted_by => *end = n + 1,
+                _ => islands.push((n, n + 1)),
+            }
+        }
+        islands
     }
 
     /// The middle of the quietest twentieth of a second in a range; of equals the last one.
@@ -193,10 +198,15 @@ pub(super) mod tests {
             assert_eq!(levels.first_sound(0, 100), first, "{picture}");
             assert_eq!(levels.last_sound(0, 100), last, "{picture}");
         }
-        let levels = drawn("..-##-....");
-        assert_eq!(levels.voiced(0, 100), Some((20, 59)));
-        assert_eq!(levels.voiced(20, 30), None);
-        assert_eq!(levels.voiced(0, 1_000), Some((20, 59)));
+        let levels = drawn("..-##-..-.");
+        for (from, to, parted_by, expected) in [
+            (0, 100, 10, vec![(20, 60), (80, 90)]),
+            (0, 1_000, 21, vec![(20, 90)]),
+            (25, 55, 10, vec![(25, 55)]),
+            (60, 80, 10, vec![]),
+        ] {
+            assert_eq!(levels.islands(from, to, parted_by), expected, "{from} {to}");
+        }
     }
 
     #[test]
@@ -228,7 +238,7 @@ pub(super) mod tests {
         let wav = Wav::of_file(file.path()).unwrap();
         let levels = Levels::of_file(file.path(), &wav).unwrap().unwrap();
         assert_eq!(levels.len(), 16, "the last frame is a short one");
-        assert_eq!(levels.voiced(0, 16), Some((10, 14)));
+        assert_eq!(levels.islands(0, 16, 2), [(10, 15)]);
         assert_eq!(levels.quietest(0, 16), Some(7));
         let eight = Wav { bits: 8, ..wav };
         assert!(Levels::of_file(file.path(), &eight).unwrap().is_none());

@@ -121,6 +121,10 @@ impl Step for Compose {
         Effect::Pure
     }
 
+    fn cache(&self) -> Option<u32> {
+        Some(1)
+    }
+
     async fn run(&self, input: Words, context: StepContext) -> StepResult<Composed> {
         check(&input)?;
         let layout = layout(&input);

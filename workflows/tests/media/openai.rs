@@ -134,6 +134,114 @@ async fn a_provider_is_asked_only_when_it_is_chosen() {
     assert!(String::from_utf8_lossy(&requests[0].body).contains("other-model"));
 }
 
+/// Three seconds of tone with pauses between, cut into a piece each.
+const PIECES: &str = r#"{ "name": "pieces", "input": { "type": "object" }, "steps": [
+    { "id": "cut", "uses": "speech.cut",
+      "with": { "audio": "{{ input.audio }}", "min_piece_s": 1, "max_piece_s": 2 } },
+    { "id": "hear", "uses": "speech.recognise", "for_each": "{{ steps.cut.pieces }}",
+      "with": { "audio": "{{ item.audio }}", "provider": "openai" },
+      "retry": { "max_attempts": 2, "initial": "10ms" },
+      "fallback": [
+          { "uses": "speech.transcribe.offline", "with": { "audio": "{{ item.audio }}" } } ] },
+    { "id": "join", "uses": "speech.join",
+      "with": { "pieces": "{{ steps.cut.pieces }}", "transcripts": "{{ steps.hear }}" } } ],
+    "output": "{{ steps.join }}" }"#;
+
+fn three_pieces(engine: &Engine) -> Value {
+    let samples = Samples::new();
+    // Each of another height, so that no two pieces are the same file.
+    let sound = samples.ffmpeg(
+        "-f lavfi -i aevalsrc=0.5*sin(2*PI*(300+100*floor(t/1.5))*t)*lt(mod(t\\,1.5)\\,1):d=4.5:s=16000",
+        "a.wav",
+    );
+    stored(engine, &sound)
+}
+
+/// How many items of a step have their result.
+async fn settled(job: &callsheet_actors::JobHandle, step: &str) -> usize {
+    let state = job.view().await.unwrap().state;
+    let index = state.plan.index_of(step).unwrap();
+    match &state.steps[index.at()].status {
+        callsheet_engine::StepStatus::Active(active) => active.progress().0,
+        _ => 0,
+    }
+}
+
+/// The calls that a server has had, by the sound that they carried.
+async fn calls(server: &MockServer) -> Vec<usize> {
+    let requests = server.received_requests().await.unwrap();
+    let mut counts: std::collections::BTreeMap<Vec<u8>, usize> = std::collections::BTreeMap::new();
+    for request in requests {
+        let at = request.body.windows(4).position(|four| four == b"RIFF").unwrap();
+        let size = u32::from_le_bytes(request.body[at + 4..at + 8].try_into().unwrap());
+        let sound = request.body[at..at + 8 + size as usize].to_vec();
+        *counts.entry(sound).or_default() += 1;
+    }
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_that_is_recognised_is_not_paid_for_again() {
+    let at = || Mock::given(method("POST")).and(path("/v1/audio/transcriptions"));
+    let server = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(600));
+    at().respond_with(ResponseTemplate::new(200).set_body_json(hello()))
+        .up_to_n_times(2)
+        .mount(&server)
+        .await;
+    at().respond_with(slow).up_to_n_times(1).mount(&server).await;
+    let access = OpenAi { base_url: format!("{}/v1", server.uri()), ..OpenAi::new(KEY) };
+    let options = MediaOptions { openai: Some(access), ..offline() };
+    let directory = tempfile::tempdir().unwrap();
+    let open = async || {
+        let builder = Engine::builder().data_dir(directory.path());
+        callsheet_workflows::register(builder, &options).open().await.unwrap()
+    };
+
+    let engine = open().await;
+    let plan = engine.validate(PIECES).unwrap();
+    let input = json!({ "audio": three_pieces(&engine) });
+    let job = engine.submit(callsheet_actors::Submit::plan(plan, input)).await.unwrap().job;
+    let id = job.id();
+    loop {
+        // Two are recorded, the third is waited for.
+        if settled(&job, "hear").await == 2 && calls(&server).await.len() == 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    engine.stop_now().await;
+
+    at().respond_with(ResponseTemplate::new(200).set_body_json(hello())).mount(&server).await;
+    let engine = open().await;
+    let view = engine.job(id).wait().await.unwrap();
+    let callsheet_engine::Phase::Ended { ending, .. } = view.state.phase else { panic!() };
+    let callsheet_engine::Ending::Succeeded(output) = ending else { panic!("{ending:?}") };
+    assert_eq!(output["words"].as_array().unwrap().len(), 6);
+    assert_eq!(output["words"][2]["start_s"].as_f64().unwrap() > 1.0, true, "{output}");
+    assert_eq!(calls(&server).await, [1, 1, 2]);
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_takes_over_from_the_other_is_said() {
+    let refusal = json!({ "error": { "message": "no", "code": "bad_request" } });
+    let (server, engine) = fake(ResponseTemplate::new(400).set_body_json(refusal)).await;
+    server.reset().await;
+    let at = || Mock::given(method("POST")).and(path("/v1/audio/transcriptions"));
+    let good = ResponseTemplate::new(200).set_body_json(hello());
+    at().respond_with(good).up_to_n_times(2).mount(&server).await;
+    at().respond_with(ResponseTemplate::new(400)).mount(&server).await;
+    let plan = engine.validate(PIECES).unwrap();
+    let input = json!({ "audio": three_pieces(&engine) });
+    let submit = callsheet_actors::Submit::plan(plan, input);
+    let output = crate::support::ended(&engine, submit).await.unwrap();
+    assert_eq!((&output["provider"], &output["draft"]), (&json!("mixed"), &json!(true)));
+    assert_eq!(output["words"].as_array().unwrap().len(), 4, "{output}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_not_there_may_come_back() {
     let access = OpenAi { base_url: "http://127.0.0.1:9/v1".to_owned(), ..OpenAi::new(KEY) };

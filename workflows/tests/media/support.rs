@@ -35,7 +35,7 @@ pub(crate) async fn step(engine: &Engine, kind: &str, with: Value) -> Result<Val
     ended(engine, Submit::plan(plan, json!({}))).await
 }
 
-async fn ended(engine: &Engine, submit: Submit) -> Result<Value, Failure> {
+pub(crate) async fn ended(engine: &Engine, submit: Submit) -> Result<Value, Failure> {
     let submitted = engine.submit(submit).await.unwrap();
     let view = submitted.job.wait().await.unwrap();
     match view.state.phase {
