@@ -62,8 +62,8 @@ fn a_service_uses_a_shipped_workflow() {
 fn every_example_has_a_test() {
     let here = include_str!("examples.rs");
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         assert!(here.contains(&format!("check(\"{name}\"")), "no test runs {name}");
     }
