@@ -62,3 +62,13 @@ encode -f lavfi -i "smptebars=size=$tall:rate=25:duration=$((times * 3))" \
   "${quick[@]}" -c:a aac "${plain[@]}" portrait.mp4
 encode -f lavfi -i "mandelbrot=size=$size:rate=25,trim=duration=$((times * 2))" \
   "${quick[@]}" "${plain[@]}" silent.mp4
+
+# --- a list of jobs for `batch` ---------------------------------------------------------------------
+cat > batch.json <<END
+{ "items": [
+  { "id": "cover", "workflow": "thumbnail", "input": { "video": "$PWD/talk.mp4", "at": 1 } },
+  { "id": "other", "workflow": "convert", "input": { "video": "$PWD/landscape.mp4", "format": "mkv" } },
+  { "id": "music", "workflow": "background-music",
+    "input": { "video": "$PWD/portrait.mp4", "music": "$PWD/music.mp3" } }
+] }
+END

@@ -15,6 +15,8 @@ pub(crate) struct Example {
     pub(crate) workflow: String,
     /// `name=value`, with the files of the examples by their whole path.
     pub(crate) inputs: Vec<String>,
+    /// A file with the input, in their place.
+    file: Option<PathBuf>,
 }
 
 /// Every command of the page.
@@ -38,22 +40,26 @@ impl Example {
     fn read(command: &str) -> Self {
         let mut words = command.split_whitespace();
         let workflow = words.next().unwrap().to_owned();
-        let mut inputs = Vec::new();
+        let (mut inputs, mut file) = (Vec::new(), None);
         while let Some(word) = words.next() {
             let value = words.next().unwrap_or_else(|| panic!("`{word}` has no value: {command}"));
             match word {
                 "--input" => inputs.push(with_path(value)),
+                "--input-file" => file = Some(directory().join(value)),
                 "--out" => {}
                 other => panic!("`{other}` is not expected in an example: {command}"),
             }
         }
-        Self { workflow, inputs }
+        Self { workflow, inputs, file }
     }
 
     /// The command line, with the data in `state` so that it can be gone on with.
     pub(crate) fn args(&self, out: &str, more: &[&str]) -> Vec<String> {
         let mut args = vec!["run".to_owned(), self.workflow.clone()];
         args.extend(self.inputs.iter().flat_map(|input| ["--input".to_owned(), input.clone()]));
+        if let Some(file) = &self.file {
+            args.extend(["--input-file".to_owned(), file.display().to_string()]);
+        }
         args.extend(["--out", out, "--json"].map(ToOwned::to_owned));
         args.extend(more.iter().map(|word| (*word).to_owned()));
         args
@@ -61,6 +67,9 @@ impl Example {
 
     /// The input as JSON; what is repeated is a list.
     pub(crate) fn json(&self) -> Value {
+        if let Some(file) = &self.file {
+            return serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        }
         let mut fields: Map<String, Value> = Map::new();
         for input in &self.inputs {
             let (name, text) = input.split_once('=').unwrap();
