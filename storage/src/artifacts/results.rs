@@ -192,7 +192,7 @@ impl ResultStore {
     /// When a file refuses.
     pub fn trim(&self, most: u64, in_use: &HashSet<Digest>) -> Result<Trimmed, ArtifactError> {
         let mut all = self.list()?;
-        all.sort_by(|one, other| other.used_at.cmp(&one.used_at));
+        all.sort_by_key(|one| std::cmp::Reverse(one.used_at));
         let mut left = Trimmed::default();
         for found in all {
             let new = found.contents.iter().filter(|it| !left.needed.contains(&it.digest));

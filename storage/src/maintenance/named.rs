@@ -39,11 +39,12 @@ pub(super) fn lets_files_go(records: &[Record]) -> bool {
         Some(Event::JobSubmitted { options, .. }) => options.retention.is_some(),
         _ => false,
     };
-    let ended = |event: &Event| match event {
-        Event::JobSucceeded { .. } | Event::JobFailed { .. } | Event::JobCancelled { .. } => true,
-        _ => false,
-    };
-    has_end && events.next_back().is_some_and(ended)
+    let last = events.next_back();
+    let is_over = matches!(
+        last,
+        Some(Event::JobSucceeded { .. } | Event::JobFailed { .. } | Event::JobCancelled { .. })
+    );
+    has_end && is_over
 }
 
 /// The events as plain data: whatever kinds of events there will be, nothing is missed.
