@@ -8,6 +8,7 @@ mod doubt;
 mod errors;
 mod events;
 mod jobs;
+mod keeping;
 mod openapi;
 mod raw;
 mod schemas;

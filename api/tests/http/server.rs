@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use callsheet_actors::{Engine, StepContext, StepError};
+use callsheet_actors::{Engine, Keeping, StepContext, StepError};
 use callsheet_api::client::Client;
 use callsheet_api::{ApiOptions, serve};
 use reqwest::{Method, RequestBuilder, Response};
@@ -100,8 +100,16 @@ impl Server {
     }
 
     pub(crate) async fn with(options: ApiOptions) -> Self {
+        Self::over(options, Keeping::default()).await
+    }
+
+    pub(crate) async fn keeping(keeping: Keeping) -> Self {
+        Self::over(ApiOptions::default(), keeping).await
+    }
+
+    async fn over(options: ApiOptions, keeping: Keeping) -> Self {
         let (gate, held) = watch::channel(false);
-        let engine = engine(held).await;
+        let engine = engine(held, keeping).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, serving) = start(listener, engine.clone(), options);
@@ -206,10 +214,12 @@ fn start(
     (stop, tokio::spawn(serve(listener, engine, options, shutdown)))
 }
 
-async fn engine(held: watch::Receiver<bool>) -> Engine {
+async fn engine(held: watch::Receiver<bool>, keeping: Keeping) -> Engine {
     let builder = Engine::builder()
         .in_memory()
+        .keeping(keeping)
         .step(crate::doubt::Letter)
+        .step(crate::keeping::Note)
         .step_fn("test.echo", |input: Text, _: StepContext| async move { Ok(input) })
         .step_fn("test.hold", move |_: Nothing, context: StepContext| {
             let mut held = held.clone();
