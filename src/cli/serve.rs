@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use callsheet::Engine;
-use callsheet::media::{ByteSize, MediaOptions};
-use callsheet::server::ApiOptions;
+use callsheet::media::{ByteSize, MediaOptions, Webhook, WebhookEvent};
+use callsheet::server::{ApiOptions, wire};
+use callsheet::{Engine, Failure, Submit};
 use clap::Args;
 use tokio::net::TcpListener;
 
@@ -103,9 +103,28 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
     }
     let address = listener.local_addr().unwrap_or(args.listen);
     eprintln!("callsheet listens on http://{address}, data in {}", args.data_dir.display());
-    let options =
-        ApiOptions { token, max_upload_bytes: args.max_upload.0, ..ApiOptions::default() };
+    let api = ApiOptions { token, max_upload_bytes: args.max_upload.0, ..ApiOptions::default() };
+    let options = api.webhooks(move |webhook| deliver(options.clone(), webhook));
     until_stopped(&engine, listener, options, &mut signals).await
+}
+
+/// The job that tells somebody of another's end.
+async fn deliver(
+    options: MediaOptions,
+    asked: wire::Webhook,
+) -> std::result::Result<Submit, Failure> {
+    let mut webhook = Webhook::to(asked.url);
+    if let Some(secret) = asked.secret {
+        webhook = webhook.secret(secret);
+    }
+    if let Some(events) = asked.events {
+        webhook = webhook.events(events.into_iter().map(|event| match event {
+            wire::WebhookEvent::Succeeded => WebhookEvent::Succeeded,
+            wire::WebhookEvent::Failed => WebhookEvent::Failed,
+            wire::WebhookEvent::Cancelled => WebhookEvent::Cancelled,
+        }));
+    }
+    webhook.submit(&options).await.map_err(|refused| refused.0)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

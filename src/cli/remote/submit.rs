@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use callsheet::server::wire::SubmitRequest;
+use callsheet::server::wire::{SubmitRequest, Webhook};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::upload::take_along;
 use super::{ServerArgs, show};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::run::{InputArgs, gather};
-use crate::cli::{print, source};
+use crate::cli::{env, print, source};
 
 /// Examples at the foot of `callsheet submit --help`.
 const EXAMPLES: &str = "\
@@ -53,6 +53,15 @@ pub(crate) struct SubmitArgs {
     #[arg(long)]
     no_cache: bool,
 
+    /// Whom to tell of the job's end, by a signed request
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
+
+    /// What signs that request [default: the server's own secret]
+    #[arg(long, value_name = "SECRET", requires = "webhook")]
+    #[arg(env = env::WEBHOOK_SECRET, hide_env_values = true)]
+    webhook_secret: Option<String>,
+
     /// Stay until the job has ended, and fail if it does not succeed
     #[arg(long)]
     wait: bool,
@@ -86,7 +95,12 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
     let mut input = gather(&args.input, schema.as_ref())?;
     take_along(&args.uploads, (&args.server, &client), schema.as_ref(), &mut input).await?;
     let (retention, cache) = (args.retention.clone(), args.no_cache.then_some(false));
-    let request = SubmitRequest { input, labels, retention, cache, ..request };
+    let webhook = args.webhook.clone().map(|url| Webhook {
+        url,
+        secret: args.webhook_secret.clone(),
+        events: None,
+    });
+    let request = SubmitRequest { input, labels, retention, cache, webhook, ..request };
     let accepted = client.submit(&request, args.key.as_deref()).await;
     let accepted = accepted.map_err(|error| args.server.complain(&error))?;
     if args.wait {

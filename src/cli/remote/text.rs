@@ -43,6 +43,15 @@ pub(super) fn job(job: &Job) -> String {
         format!("status     {}", standing(&job.head)),
         format!("submitted  {}", local(&job.head.submitted_at)),
     ];
+    if let Some(parent) = &job.head.parent {
+        let (step, item) = (&parent.step, parent.item);
+        lines.push(format!("parent     {}, step {step}, item {item}", parent.job));
+    }
+    lines.extend(job.head.follows.iter().map(|other| format!("follows    {other}")));
+    if let Some(other) = &job.follower {
+        let (name, status) = (&other.workflow, other.status.as_str());
+        lines.push(format!("then       {}, {name}, {status}", other.id));
+    }
     if let Some(at) = &job.head.wakes_at {
         lines.push(format!("wakes      {}", local(at)));
     }
@@ -64,6 +73,9 @@ pub(super) fn job(job: &Job) -> String {
     }
     lines.push(String::new());
     lines.push(steps(&job.steps));
+    for step in job.steps.iter().filter(|step| !step.jobs.is_empty()) {
+        lines.push(format!("\njobs of {}\n{}", step.id, step.jobs.join("\n")));
+    }
     if let Some(output) = job.output.as_ref().filter(|output| !output.is_null()) {
         lines.push(format!("\noutput\n{output:#}"));
     }
