@@ -11,7 +11,7 @@ pub(crate) const SERVER: &str = "CALLSHEET_SERVER";
 /// The token that a server asks for and a client sends.
 pub(crate) const TOKEN: &str = "CALLSHEET_TOKEN";
 
-/// What signs webhooks: those of a server that have no secret of their own, and the one of a submit.
+/// What signs webhooks: those of a server that have no secret of their own, and that of a submit.
 pub(crate) const WEBHOOK_SECRET: &str = "CALLSHEET_WEBHOOK_SECRET";
 
 /// What is logged: a filter such as `debug` or `info,callsheet_actors=debug`.
@@ -20,7 +20,7 @@ pub(crate) const LOG: &str = "CALLSHEET_LOG";
 /// All of them with their meaning, for the foot of `callsheet --help` and for the tests.
 pub(crate) const ALL: [(&str, &str); 5] = [
     (DATA_DIR, "data directory of serve, run, restore, verify and compact"),
-    (SERVER, "address of the server that upload, submit, jobs, show and their kin talk to"),
+    (SERVER, "address of the server that submit, jobs, show and their kin talk to"),
     (TOKEN, "token that a server asks for and that a client sends"),
     (WEBHOOK_SECRET, "what signs webhooks, of serve and of submit"),
     (LOG, "what is logged, such as `debug` or `info,callsheet_actors=debug`"),
