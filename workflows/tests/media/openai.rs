@@ -151,7 +151,8 @@ fn three_pieces(engine: &Engine) -> Value {
     let samples = Samples::new();
     // Each of another height, so that no two pieces are the same file.
     let sound = samples.ffmpeg(
-        "-f lavfi -i aevalsrc=0.5*sin(2*PI*(300+100*floor(t/1.5))*t)*lt(mod(t\\,1.5)\\,1):d=4.5:s=16000",
+        "-f lavfi -i aevalsrc=0.5*sin(2*PI*(300+100*floor(t/1.5))*t)*lt(mod(t\\,1.5)\\,1)\
+         :d=4.5:s=16000",
         "a.wav",
     );
     stored(engine, &sound)
@@ -220,7 +221,7 @@ async fn a_piece_that_is_recognised_is_not_paid_for_again() {
     let callsheet_engine::Phase::Ended { ending, .. } = view.state.phase else { panic!() };
     let callsheet_engine::Ending::Succeeded(output) = ending else { panic!("{ending:?}") };
     assert_eq!(output["words"].as_array().unwrap().len(), 6);
-    assert_eq!(output["words"][2]["start_s"].as_f64().unwrap() > 1.0, true, "{output}");
+    assert!(output["words"][2]["start_s"].as_f64().unwrap() > 1.0, "{output}");
     assert_eq!(calls(&server).await, [1, 1, 2]);
     engine.shutdown().await;
 }

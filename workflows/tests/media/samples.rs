@@ -77,8 +77,8 @@ impl Samples {
         (film, spoken)
     }
 
-    /// Speaks a text into a file, and says when each word is spoken: the voice prints the end of each
-    /// sound, and how many sounds a word has it prints when the word is all that it speaks.
+    /// Speaks a text into a file, and says when each word is spoken: the voice prints the end of
+    /// each sound, and how many sounds a word has it prints when the word is all that it speaks.
     pub(crate) fn speak(&self, voice: &str, text: &str, name: &str) -> Vec<Said> {
         let flite = |kind: &str, text: &str, name: &str| -> Vec<String> {
             let mut flite = Command::new("flite");
