@@ -6,7 +6,7 @@ use std::time::Duration;
 use callsheet_engine::definition::{Catalog, Problems, Workflow};
 use callsheet_engine::{JobId, Plan};
 use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream};
-use callsheet_storage::{ArtifactStore, Created, JobStatus, ListQuery, NewJob, Page};
+use callsheet_storage::{ArtifactStore, Created, JobStatus, ListQuery, NewJob, Page, Terms};
 use ractor::ActorRef;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
@@ -215,6 +215,28 @@ impl Engine {
     #[must_use]
     pub fn artifacts(&self) -> &Arc<ArtifactStore> {
         &self.core().shared.files.artifacts
+    }
+
+    /// The same store for files from outside: what is put through it is kept for
+    /// [`Keeping::retention`] from then on, and longer once a job is submitted with it.
+    #[must_use]
+    pub fn incoming(&self) -> ArtifactStore {
+        let files = &self.core().shared.files;
+        let keep_for = files.keeping.retention.map(|time| time.max(files.keeping.grace));
+        files.artifacts.under(Terms { keep_for, hold: None })
+    }
+
+    /// Looks whether a file of so many bytes fits under the bound of all files, and makes room for
+    /// it where that can be done.
+    ///
+    /// # Errors
+    /// [`EngineError::Quota`] when it does not.
+    pub async fn room_for(&self, bytes: u64) -> Result<(), EngineError> {
+        let files = &self.core().shared.files;
+        match files.has_room(bytes) || files.make_room(bytes).await {
+            true => Ok(()),
+            false => Err(self.core().no_room_for_files()),
+        }
     }
 
     /// Removes the files that nobody needs any more, as is done by itself every hour; see

@@ -96,8 +96,8 @@ pub const RECORD_TARGET_BYTES: usize = 3 * 1024;
 /// Beyond it they wait for the disk, so that a crash repeats little and memory stays bounded.
 pub const MAX_AHEAD_BYTES: usize = 64 * 1024;
 
-/// Shortest time that a file is kept after it was put or used, unless told otherwise: in it an
-/// upload finds its job. A retention that is shorter counts as this.
+/// Shortest time that a file is kept after it was put or used, unless told otherwise: in it a
+/// file finds its job. A retention that is shorter counts as this.
 pub const ARTIFACT_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Time between two sweeps of files unless told otherwise. Beyond it files whose time is over still

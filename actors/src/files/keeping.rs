@@ -11,8 +11,8 @@ pub struct Keeping {
     /// How long the files of a job are kept after its end, unless its submitter says otherwise;
     /// none for ever, as it is unless set.
     pub retention: Option<Duration>,
-    /// The shortest time that a file is kept after it was put or used, whatever the retention is;
-    /// and the time for which an upload waits for its job. One hour unless set.
+    /// The shortest time that a file is kept after it was put or used, whatever the retention is.
+    /// One hour unless set.
     pub grace: Duration,
     /// The time between two sweeps: one hour unless set.
     pub sweep_every: Duration,

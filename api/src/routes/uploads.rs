@@ -41,7 +41,7 @@ use crate::wire::FileReference;
         (status = 415, description = "`request.media_type`"),
         (status = 500, description = "`upload.failed`"),
         (status = 503, description = "`upload.limit`"),
-        (status = 507, description = "`upload.no_room`"),
+        (status = 507, description = "`upload.no_room`, `artifact.quota`"),
     ),
 )]
 pub(crate) async fn upload(
@@ -57,7 +57,8 @@ pub(crate) async fn upload(
     if told.is_some_and(|length: u64| length > state.max_upload_bytes) {
         return Err(Refusal::UploadTooLarge(state.max_upload_bytes));
     }
-    let artifacts = Arc::clone(state.engine.artifacts());
+    state.engine.room_for(told.unwrap_or(0)).await?;
+    let artifacts = Arc::new(state.engine.incoming());
     let body: Body = request.into_body();
     let (digest, size) = store(artifacts, body, state.max_upload_bytes).await?;
     drop(place);

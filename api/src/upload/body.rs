@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use callsheet_actors::EngineError;
 use callsheet_storage::{ArtifactError, ArtifactStore, Digest};
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -95,6 +96,9 @@ impl Read for Reader {
 fn refusal_of(error: ArtifactError) -> Refusal {
     match error {
         ArtifactError::Full { .. } => Refusal::NoRoomForUpload,
+        ArtifactError::Quota { used, most, .. } => {
+            Refusal::Engine(EngineError::Quota { used, most })
+        }
         error => {
             tracing::error!(%error, "an upload cannot be stored");
             Refusal::UploadFailed

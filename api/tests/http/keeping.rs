@@ -159,3 +159,34 @@ async fn without_room_for_files_a_job_is_refused_with_507() {
     let job = server.ended(accepted["id"].as_str().unwrap()).await;
     assert_eq!(job["status"], "succeeded", "its retries found room: {job}");
 }
+
+#[tokio::test]
+async fn an_upload_has_an_end_and_counts_under_the_bound() {
+    let hour = Duration::from_secs(3_600);
+    let short = Some(Duration::ZERO);
+    for (retention, grace, is_left) in
+        [(None, Duration::ZERO, true), (short, Duration::ZERO, false), (short, hour, true)]
+    {
+        let keeping = Keeping { retention, grace, max_bytes: Some(4), ..Keeping::default() };
+        let server = server(keeping).await;
+        let upload = |bytes: &'static str| {
+            let request = server.call(reqwest::Method::POST, "/v1/uploads?name=a.txt");
+            request.header("content-type", "text/plain").body(bytes).send()
+        };
+        let stored = upload("1234").await.unwrap();
+        assert_eq!(stored.status(), 201);
+        let stored: Value = stored.json().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if is_left {
+            let refused = upload("5").await.unwrap();
+            assert_eq!(refused.status(), 507);
+            let problem: Value = refused.json().await.unwrap();
+            assert_eq!(problem["code"], "artifact.quota");
+        }
+        server.engine.sweep().await.unwrap();
+        let path = format!("/v1/artifacts/{}", stored["artifact"].as_str().unwrap());
+        let status = server.get(&path).await.status();
+        assert_eq!(status == 200, is_left, "{retention:?} {grace:?}");
+        assert_eq!(upload("5").await.unwrap().status() == 201, !is_left);
+    }
+}
