@@ -15,6 +15,8 @@ pub(super) struct Log {
     duration_s: Option<f64>,
     span: (f64, f64),
     percent: u32,
+    /// Pictures that were written so far.
+    pub(super) frames: u64,
     /// Lines that report an error.
     pub(super) errors: Vec<String>,
     tail: VecDeque<String>,
@@ -22,7 +24,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(duration_s: Option<f64>, span: (f64, f64)) -> Self {
-        Self { duration_s, span, percent: 0, errors: Vec::new(), tail: VecDeque::new() }
+        Self { duration_s, span, percent: 0, frames: 0, errors: Vec::new(), tail: VecDeque::new() }
     }
 
     /// Takes in one event; tells those who watch when a new percent is reached.
@@ -30,6 +32,7 @@ impl Log {
         match event {
             FfmpegEvent::Progress(progress) => {
                 context.heartbeat();
+                self.frames = u64::from(progress.frame);
                 if let Some(percent) = self.percent(&progress.time)
                     && percent > self.percent
                 {

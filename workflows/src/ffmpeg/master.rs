@@ -16,7 +16,7 @@ use crate::limits::{
     MAX_DRIFT_S, MAX_FADE_S, MAX_LOUDNESS_LUFS, MAX_MIX_ROUNDS_COUNT, MAX_VOLUME_RATIO,
     MIN_LOUDNESS_LUFS,
 };
-use crate::media::{OpenMedia, StreamKind, copied_length, input_args};
+use crate::media::{Facts, OpenMedia, StreamKind, copied_length, input_args};
 use crate::slots::Slots;
 
 /// A film whose sound is being made.
@@ -50,6 +50,8 @@ pub(crate) struct Mastered {
     pub(crate) path: PathBuf,
     /// Length of its pictures in seconds.
     pub(crate) length_s: f64,
+    /// What is in it.
+    pub(crate) facts: Facts,
     /// Loudness in LUFS; none in silence, and in what is shorter than 0.4 s.
     pub(crate) lufs: Option<f64>,
     /// Highest peak in dBTP; none in silence.
@@ -70,19 +72,22 @@ impl<'a> Master<'a> {
     pub(crate) async fn make(mut self, target: Option<f64>) -> StepResult<Mastered> {
         let mut level = Level::of(&self.measure(&Level::default()).await?, target);
         let mut measured = self.write(&level).await?;
+        let mut facts = self.look().await?;
         for _ in 1..MAX_MIX_ROUNDS_COUNT {
-            let drifted = self.correct_length().await?;
+            let drifted = self.correct_length(&facts);
             match level.corrected(&measured, target) {
                 Some(better) => level = better,
                 None if drifted => {}
                 None => break,
             }
             measured = self.write(&level).await?;
+            facts = self.look().await?;
         }
         let silent = measured.lufs.is_none() && target.is_some();
         Ok(Mastered {
             path: self.film.to,
             length_s: self.film.score.length_s,
+            facts,
             lufs: measured.lufs,
             peak_dbtp: measured.peak_dbtp,
             reached: measured.reaches(target) && !silent,
@@ -127,17 +132,21 @@ impl<'a> Master<'a> {
 
     /// Corrects the length when the written sound does not end with the pictures: what a file says
     /// of its own length may be wrong, what was just written says it exactly.
-    async fn correct_length(&mut self) -> StepResult<bool> {
-        let written = OpenMedia::written(&self.film.to, self.context).await?;
-        let end = |kind| written.facts.first(kind).and_then(|stream| stream.end_s);
+    fn correct_length(&mut self, written: &Facts) -> bool {
+        let end = |kind| written.first(kind).and_then(|stream| stream.end_s);
         let (Some(video), Some(audio)) = (end(StreamKind::Video), end(StreamKind::Audio)) else {
-            return Ok(false);
+            return false;
         };
         let drifted = (video - audio).abs() > MAX_DRIFT_S;
         if drifted {
             self.film.score.length_s += video - audio;
         }
-        Ok(drifted)
+        drifted
+    }
+
+    /// What is in the written file.
+    async fn look(&self) -> StepResult<Facts> {
+        Ok(OpenMedia::written(&self.film.to, self.context).await?.facts)
     }
 
     fn run(&self, (from, to): (f64, f64)) -> Run {

@@ -24,7 +24,7 @@ pub use convert::{Conversion, Convert, Converted, PictureChoice, SoundChoice};
 pub use hardware::Device;
 pub(crate) use hardware::Hardware;
 pub(crate) use loudness::{MEASURE, Measured, range_lu};
-pub(crate) use master::{Film, Master, Mastered, check_levels, open_music};
+pub(crate) use master::{Film, Master, check_levels, open_music};
 pub use mix::{MixMusic, Mixed, Scoring};
 pub use mux::{Mux, Muxed, Subtitled};
 pub use resolution::Resolution;

@@ -28,6 +28,8 @@ pub(crate) struct Run {
 pub(crate) struct Ended {
     /// Lines that report an error, though the run went on.
     pub(crate) errors: Vec<String>,
+    /// Pictures that it wrote.
+    pub(crate) frames: u64,
     /// The last lines that it said.
     pub(crate) said: Vec<String>,
 }
@@ -115,7 +117,7 @@ impl Run {
     fn judge(&self, status: ExitStatus, mut log: Log) -> StepResult<Ended> {
         if status.success() {
             let errors = std::mem::take(&mut log.errors);
-            return Ok(Ended { errors, said: log.tail() });
+            return Ok(Ended { errors, frames: log.frames, said: log.tail() });
         }
         let said = log.said();
         let message = format!("`{}` ended with {status}:\n{said}", self.shown());

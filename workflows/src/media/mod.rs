@@ -6,6 +6,7 @@ mod container;
 mod facts;
 mod length;
 mod marks;
+mod memo;
 mod open;
 mod probe;
 mod verify;

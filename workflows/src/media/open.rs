@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use callsheet_actors::{StepContext, StepError, StepResult};
 use callsheet_storage::Artifact;
 
-use super::{Container, FORMAT_WHITELIST, Facts};
+use super::{Container, FORMAT_WHITELIST, Facts, memo};
 use crate::tools::{FFPROBE, install_hint};
 
 /// A media file that may be opened.
@@ -26,7 +26,12 @@ impl OpenMedia {
     pub(crate) async fn open(artifact: &Artifact, context: &StepContext) -> StepResult<Self> {
         let path = std::path::absolute(context.open(artifact).await?)?;
         Container::of_media(&path)?;
-        Self::written(&path, context).await
+        if let Some(facts) = memo::recall(&artifact.artifact) {
+            return Ok(Self { path, facts });
+        }
+        let media = Self::written(&path, context).await?;
+        memo::keep(artifact.artifact, &media.facts);
+        Ok(media)
     }
 
     /// Opens a file that the step has written itself.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use callsheet_actors::{Step, StepContext, StepError, StepResult};
 use callsheet_engine::definition::Effect;
@@ -15,9 +15,9 @@ use super::picture::Pictured;
 use super::plan::{default_fps, rate};
 use super::rate::Rate;
 use super::sound::Sounded;
-use crate::ffmpeg::{Film, Master, Mastered, Score, check_levels, open_music};
+use crate::ffmpeg::{Film, Master, Score, check_levels, open_music};
 use crate::limits::{MAX_DRIFT_S, SAMPLES_PER_SECOND, SCENE_HEADROOM_RATIO};
-use crate::media::{OpenMedia, StreamKind, input_args};
+use crate::media::{Facts, StreamKind, input_args};
 use crate::slots::Slots;
 
 /// Joins the parts of a film.
@@ -130,7 +130,7 @@ impl Step for JoinScenes {
         gather(&input, rate, &work, &context).await?;
         let film = film(&input, rate, frames, &work, (&context, &self.slots)).await?;
         let mastered = Master::new(film, &context, &self.slots).make(input.loudness_lufs).await?;
-        check_length(&mastered, rate, frames, &context).await?;
+        check_length(&mastered.facts, rate, frames)?;
         Ok(Joined {
             duration_s: rate.seconds(frames),
             frames,
@@ -271,14 +271,7 @@ fn file(path: &Path) -> OsString {
 }
 
 /// Checks that the film has the pictures of its parts, and that its sound ends with them.
-async fn check_length(
-    film: &Mastered,
-    rate: Rate,
-    frames: u64,
-    context: &StepContext,
-) -> StepResult<()> {
-    let path: &PathBuf = &film.path;
-    let facts = OpenMedia::written(path, context).await?.facts;
+fn check_length(facts: &Facts, rate: Rate, frames: u64) -> StepResult<()> {
     let end = |kind| facts.first(kind).and_then(|stream| stream.end_s).unwrap_or(0.0);
     let (pictures, sound) = (end(StreamKind::Video), end(StreamKind::Audio));
     if rate.frames(pictures) != frames {

@@ -1,6 +1,6 @@
 //! The step kind `scenes.picture`: the one encode that a scene's pictures ever see.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use callsheet_actors::{Step, StepContext, StepError, StepResult};
 use callsheet_engine::definition::Effect;
@@ -121,8 +121,10 @@ impl Step for EncodePicture {
         if let Some(captions) = &input.captions {
             copy_captions(&context.open(captions).await?, &work.join(CAPTIONS))?;
         }
-        let to = self.encode(&input, frame, &scene, &work, &context).await?;
-        check_length(&to, frame, input.frames, &context).await?;
+        let to = work.join("picture.mp4");
+        let written = self.encode(&input, frame, &scene, &to, &context).await?;
+        // A part with a picture too few would move all that follows.
+        check_frames(written, input.frames)?;
         let picture = context.put_file(to, "picture.mp4", "video/mp4").await?;
         Ok(Pictured { picture, frames: input.frames })
     }
@@ -134,14 +136,13 @@ impl EncodePicture {
         input: &Framing,
         frame: Frame,
         scene: &OpenMedia,
-        work: &Path,
+        to: &Path,
         context: &StepContext,
-    ) -> StepResult<PathBuf> {
+    ) -> StepResult<u64> {
         let source = scene.facts.video()?;
         let filters = frame.filters(source, input.captions.as_ref().map(|_| BURN));
-        let to = work.join("picture.mp4");
-        Run::new(context, Some(frame.rate.seconds(input.frames)))
-            .directory(work)
+        let run = Run::new(context, Some(frame.rate.seconds(input.frames)))
+            .directory(to.parent().unwrap_or(to))
             .args(input_args(&scene.path))
             .arg("-map")
             .arg(format!("0:{}", source.index))
@@ -156,10 +157,8 @@ impl EncodePicture {
             .args(["-video_track_timescale", &frame.rate.ticks().0.to_string()])
             // No date and no version in the file: the same scene gives the same artifact.
             .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4"])
-            .output(&to)
-            .run(&self.slots)
-            .await?;
-        Ok(to)
+            .output(to);
+        Ok(run.run(&self.slots).await?.frames)
     }
 }
 
@@ -186,22 +185,15 @@ impl Framing {
     }
 }
 
-/// A part with a picture too few would move all that follows.
-async fn check_length(
-    part: &Path,
-    frame: Frame,
-    frames: u64,
-    context: &StepContext,
-) -> StepResult<()> {
-    let empty = |_| StepError::fatal("merge.no_video", "the scene has no picture that decodes");
-    let written = OpenMedia::written(part, context).await.map_err(empty)?;
-    let seconds = written.facts.video().map_err(empty)?.duration_s.unwrap_or(0.0);
-    let found = frame.rate.frames(seconds);
-    if found != frames {
-        let message = format!("{found} pictures were written, expected {frames}");
-        return Err(StepError::fatal("merge.frames", message));
+fn check_frames(written: u64, planned: u64) -> StepResult<()> {
+    if written == planned {
+        return Ok(());
     }
-    Ok(())
+    let (code, message) = match written {
+        0 => ("merge.no_video", "the scene has no picture that decodes".to_owned()),
+        _ => ("merge.frames", format!("{written} pictures were written, expected {planned}")),
+    };
+    Err(StepError::fatal(code, message))
 }
 
 #[cfg(test)]
@@ -236,6 +228,19 @@ mod tests {
                 assert_eq!(failure.code, "merge.input");
                 assert!(failure.message.contains(named), "{}", failure.message);
             }
+        }
+    }
+
+    #[test]
+    fn a_part_has_the_pictures_that_were_planned() {
+        for (written, code) in [
+            (30, None),
+            (29, Some("merge.frames")),
+            (31, Some("merge.frames")),
+            (0, Some("merge.no_video")),
+        ] {
+            let refused = check_frames(written, 30).err().map(|error| error.0.code);
+            assert_eq!(refused.as_deref(), code, "{written}");
         }
     }
 }

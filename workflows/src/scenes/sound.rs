@@ -1,5 +1,9 @@
 //! The step kind `scenes.sound`: a scene's own sound and its voice-over, to the sample.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use callsheet_actors::{Step, StepContext, StepError, StepResult};
 use callsheet_engine::definition::Effect;
 use callsheet_storage::Artifact;
@@ -113,8 +117,7 @@ impl Step for MixSound {
             .output(&to)
             .run(&self.slots)
             .await?;
-        let written = OpenMedia::written(&to, &context).await?.facts.duration_s.unwrap_or(0.0);
-        let found = (written * SAMPLES_PER_SECOND as f64).round() as u64;
+        let found = samples_of(&to)?;
         if found != input.samples {
             let message = format!("{found} samples were written, expected {}", input.samples);
             return Err(StepError::fatal("merge.samples", message));
@@ -122,6 +125,21 @@ impl Step for MixSound {
         let sound = context.put_file(to, "sound.flac", "audio/flac").await?;
         Ok(Sounded { sound, samples: input.samples })
     }
+}
+
+/// How many samples a FLAC file says that it has: the encoder writes it when it has ended.
+fn samples_of(path: &Path) -> StepResult<u64> {
+    let mut head = [0; FLAC_HEAD_BYTES];
+    File::open(path)?.read_exact(&mut head)?;
+    Ok(read_samples(&head))
+}
+
+/// The mark, the head of the first block, and the block up to the count: its last 36 bits.
+const FLAC_HEAD_BYTES: usize = 4 + 4 + 18;
+
+fn read_samples(head: &[u8; FLAC_HEAD_BYTES]) -> u64 {
+    let count = head[FLAC_HEAD_BYTES - 5..].iter();
+    count.fold(0, |count, byte| count << 8 | u64::from(*byte)) & 0xF_FFFF_FFFF
 }
 
 /// What is mixed: streams of the first and the second input, with their volumes.
@@ -169,5 +187,18 @@ mod tests {
     fn a_scene_without_sound_has_the_voice_alone() {
         let graph = Graph { scene: None, voice: (0, 2.0), samples: 10 }.text();
         assert!(!graph.contains("[0:") && !graph.contains("amix"), "{graph}");
+    }
+
+    #[test]
+    fn the_count_of_samples_is_read_from_the_head() {
+        for (bytes, expected) in [
+            ([0xF0, 0, 0, 0, 0], 0),
+            ([0x70, 0, 0, 0xBB, 0x80], 48_000),
+            ([0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 0xF_FFFF_FFFF),
+        ] {
+            let mut head = [0xAA; FLAC_HEAD_BYTES];
+            head[FLAC_HEAD_BYTES - 5..].copy_from_slice(&bytes);
+            assert_eq!(read_samples(&head), expected);
+        }
     }
 }
