@@ -181,6 +181,21 @@ async fn for_room_a_sweep_is_made_and_kept_results_are_forgotten() {
 }
 
 #[tokio::test]
+async fn the_files_of_an_input_have_the_term_of_the_job_from_the_submit_on() {
+    let engine = engine(&Arc::default(), bare()).await;
+    engine.register("{ name: nap, steps: [{ id: a, uses: nap }] }").unwrap();
+    let file = put_stray(engine.artifacts(), b"input");
+    let later = std::time::SystemTime::now() + Duration::from_secs(1_800);
+    assert_eq!(engine.artifacts().due(later).unwrap().len(), 1);
+    let url = format!("http://elsewhere/v1/artifacts/{}?name=a", file.artifact);
+    let submit = Submit::named("nap", json!({ "from": url }));
+    let hour = Some(Duration::from_secs(3_600));
+    let job = engine.submit(submit.retention(hour)).await.unwrap().job;
+    assert_eq!(engine.artifacts().due(later).unwrap(), []);
+    job.cancel(None).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_there_at_the_submit_is_there_for_the_job() {
     let engine = engine(&Arc::default(), bare()).await;
     let read = "
