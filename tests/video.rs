@@ -7,6 +7,8 @@ mod cancel;
 mod cancels;
 #[path = "video/commands.rs"]
 mod commands;
+#[path = "video/compat.rs"]
+mod compat;
 #[path = "video/encodes.rs"]
 mod encodes;
 #[path = "cli/fakes.rs"]

@@ -12,11 +12,21 @@ use crate::state::AppState;
 pub(crate) struct Gate {
     /// The token's hash: comparing hashes takes the same time wherever two tokens differ.
     expected: Option<blake3::Hash>,
+    /// The paths that it guards, with all below them.
+    guarded: Vec<String>,
 }
 
 impl Gate {
-    pub(crate) fn new(token: Option<&str>) -> Self {
-        Self { expected: token.map(|token| blake3::hash(token.as_bytes())) }
+    /// A gate before `/v1` and before further paths.
+    pub(crate) fn new<'p>(token: Option<&str>, more: impl Iterator<Item = &'p str>) -> Self {
+        let expected = token.map(|token| blake3::hash(token.as_bytes()));
+        let guarded = ["/v1"].into_iter().chain(more).map(str::to_owned).collect();
+        Self { expected, guarded }
+    }
+
+    fn guards(&self, path: &str) -> bool {
+        let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.guarded.iter().any(|guarded| path.strip_prefix(guarded.as_str()).is_some_and(is_below))
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -30,14 +40,13 @@ impl Gate {
     }
 }
 
-/// Guards everything under `/v1`; health, metrics and the API's description are open.
+/// Guards everything under `/v1` and under the caller's own routes; health, metrics and the API's description are open.
 pub(crate) async fn require_token(
     State(state): State<AppState>,
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path();
-    let guarded = path == "/v1" || path.starts_with("/v1/");
+    let guarded = state.gate.guards(request.uri().path());
     match state.gate.check(request.headers()) {
         Err(refusal) if guarded => refusal.into_response(),
         _ => next.run(request).await,
@@ -78,7 +87,7 @@ mod tests {
             if let Some(given) = given {
                 headers.insert(header::AUTHORIZATION, HeaderValue::from_str(given).unwrap());
             }
-            let checked = Gate::new(expected).check(&headers);
+            let checked = Gate::new(expected, std::iter::empty()).check(&headers);
             let code = checked.map_or_else(|refusal| refusal.code(), |()| "ok");
             assert_eq!(code, answer, "{expected:?} {given:?}");
         }

@@ -31,4 +31,5 @@ pub use error::{CODES, Code};
 pub use options::ApiOptions;
 pub use points::POINTS;
 pub use router::router;
+pub use routes::artifacts::artifact;
 pub use server::serve;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use axum::Router;
 use callsheet_actors::Submit;
 use callsheet_engine::Failure;
 use futures::future::BoxFuture;
 
-use crate::wire::Webhook;
-
 use crate::limits::DEFAULT_UPLOAD_BYTES;
+use crate::wire::Webhook;
 
 /// How the routes behave. [`Default`] is right for a server on the loopback address.
 #[derive(Clone)]
@@ -25,6 +25,9 @@ pub struct ApiOptions {
     pub max_upload_bytes: u64,
     /// What makes the job that delivers a webhook. Default: none, and webhooks are refused.
     pub webhooks: Option<Webhooks>,
+    /// Routes of the caller's own, each set below a path of its own such as `/compat/old`. They are
+    /// guarded, bounded, counted and logged like the others; the description does not have them.
+    pub below: Vec<(String, Router)>,
 }
 
 impl Default for ApiOptions {
@@ -34,6 +37,7 @@ impl Default for ApiOptions {
             hosts: Vec::new(),
             max_upload_bytes: DEFAULT_UPLOAD_BYTES,
             webhooks: None,
+            below: Vec::new(),
         }
     }
 }
@@ -57,6 +61,13 @@ impl ApiOptions {
     #[must_use]
     pub fn max_upload_bytes(mut self, bytes: u64) -> Self {
         self.max_upload_bytes = bytes;
+        self
+    }
+
+    /// The same options with more routes, below a path such as `/compat/old`.
+    #[must_use]
+    pub fn below(mut self, path: impl Into<String>, routes: Router) -> Self {
+        self.below.push((path.into(), routes));
         self
     }
 
@@ -88,6 +99,7 @@ impl fmt::Debug for ApiOptions {
             .field("hosts", &self.hosts)
             .field("max_upload_bytes", &self.max_upload_bytes)
             .field("webhooks", &self.webhooks.is_some())
+            .field("below", &self.below.iter().map(|(path, _)| path).collect::<Vec<_>>())
             .finish()
     }
 }

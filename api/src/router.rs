@@ -35,6 +35,10 @@ pub(crate) fn build(engine: Engine, options: &ApiOptions, closing: CancellationT
     let (mut router, mut document) = described().split_for_parts();
     openapi::complete(&mut document);
     let document = openapi::Document::new(&document);
+    for (path, routes) in &options.below {
+        let routes = routes.clone().layer(middleware::from_fn(observe::bound_time));
+        router = router.nest_service(path, routes);
+    }
     router = router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)

@@ -37,7 +37,10 @@ impl AppState {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS_COUNT));
         Self {
             metrics: Metrics::new(engine.clone(), streams.clone()),
-            gate: Arc::new(Gate::new(options.token.as_deref())),
+            gate: Arc::new(Gate::new(
+                options.token.as_deref(),
+                options.below.iter().map(|(path, _)| path.as_str()),
+            )),
             hosts: Arc::new(Hosts::new(&options.hosts)),
             webhooks: options.webhooks.clone(),
             engine,

@@ -1,6 +1,7 @@
 //! The command line: its subcommands, and how it begins and ends.
 
 mod bench;
+mod compat;
 mod correct;
 #[cfg(feature = "failpoints")]
 mod deaths;

@@ -15,7 +15,7 @@ use crate::cli::local::{self, Grace};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::run::store_failed;
 use crate::cli::signals::Signals;
-use crate::cli::{env, source};
+use crate::cli::{compat, env, source};
 
 /// Examples at the foot of `callsheet serve --help`.
 const EXAMPLES: &str = "\
@@ -61,6 +61,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     max_upload: ByteSize,
 
+    /// Answer clients of the FFmpeg service too, below /compat/ffmpeg-service
+    ///
+    /// Its routes, fields and words, over the shipped workflows: see docs/moving.md.
+    #[arg(long)]
+    compat_ffmpeg_service: bool,
+
     /// Form of the log on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -104,7 +110,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
     let address = listener.local_addr().unwrap_or(args.listen);
     eprintln!("callsheet listens on http://{address}, data in {}", args.data_dir.display());
     let api = ApiOptions { token, max_upload_bytes: args.max_upload.0, ..ApiOptions::default() };
-    let options = api.webhooks(move |webhook| deliver(options.clone(), webhook));
+    let mut options = api.webhooks(move |webhook| deliver(options.clone(), webhook));
+    if args.compat_ffmpeg_service {
+        options = options.below(compat::PREFIX, compat::routes(engine.clone()));
+    }
     until_stopped(&engine, listener, options, &mut signals).await
 }
 

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use callsheet_actors::Engine;
 use callsheet_storage::{ArtifactError, ArtifactStore, Digest};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
@@ -51,22 +52,45 @@ pub(crate) async fn download(
     let name = query.name.as_deref();
     check_name(name)?;
     let as_attachment = query.download.as_deref().map(flag).transpose()?.unwrap_or(false);
-    let store = ArtifactStore::clone(state.engine.artifacts());
+    hand_out(&state.engine, digest, (name, as_attachment), &method, &headers).await
+}
+
+/// A file as an answer, for routes of a caller's own: all of it or the range that is asked for,
+/// under a name whose ending decides on its type.
+pub async fn artifact(
+    engine: &Engine,
+    digest: Digest,
+    name: Option<&str>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Response {
+    let answer = hand_out(engine, digest, (name, false), method, headers).await;
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn hand_out(
+    engine: &Engine,
+    digest: Digest,
+    (name, as_attachment): (Option<&str>, bool),
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let store = ArtifactStore::clone(engine.artifacts());
     let size = blocking(move || store.size(&digest)).await?;
     let etag = format!("\"{digest}\"");
-    let asked = asked(&headers, &etag, size);
-    let (code, body, length) = match (&asked, method == Method::HEAD) {
+    let asked = asked(headers, &etag, size);
+    let (code, body, length) = match (&asked, *method == Method::HEAD) {
         (Asked::Outside, false) => return Err(Refusal::Range(size)),
         (Asked::NotModified, _) => (StatusCode::NOT_MODIFIED, Body::empty(), None),
         // A range means nothing for HEAD, which is answered as if for the whole file.
         (_, true) => (StatusCode::OK, Body::empty(), Some(size)),
         (Asked::Part(range), false) => {
-            let (store, range) = (ArtifactStore::clone(state.engine.artifacts()), range.clone());
+            let (store, range) = (ArtifactStore::clone(engine.artifacts()), range.clone());
             let (file, length) = blocking(move || store.open_range(&digest, range)).await?;
             (StatusCode::PARTIAL_CONTENT, part(file, length), Some(length))
         }
         (Asked::Whole, false) => {
-            let store = ArtifactStore::clone(state.engine.artifacts());
+            let store = ArtifactStore::clone(engine.artifacts());
             let (file, length) = blocking(move || store.open_range(&digest, 0..size)).await?;
             (StatusCode::OK, whole(file, length, digest), Some(length))
         }

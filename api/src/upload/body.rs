@@ -164,6 +164,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_store_without_room_is_told_from_one_that_refuses() {
+        let path = std::path::PathBuf::from("x");
+        let source = io::ErrorKind::PermissionDenied.into();
+        for (error, code) in [
+            (ArtifactError::Full { path: path.clone() }, "upload.no_room"),
+            (ArtifactError::Quota { size: 2, used: 9, most: 10 }, "artifact.quota"),
+            (ArtifactError::Io { what: "write", path, source }, "upload.failed"),
+        ] {
+            assert_eq!(refusal_of(error).code(), code);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_cut_off() {
         let (_root, artifacts) = new_store();
