@@ -129,7 +129,7 @@ async fn without_captions_and_music_nothing_is_transcribed() {
     let job = engine.submit(Submit::named("compose", input.clone())).await.unwrap().job;
     let view = job.wait().await.unwrap();
     let made = view.state.output().unwrap_or_else(|| panic!("{:?}", view.state.phase)).clone();
-    for skipped in ["fetch_music", "audio", "transcribe", "subtitles", "captions"] {
+    for skipped in ["fetch_music", "choose", "audio", "transcribe", "subtitles", "captions"] {
         assert_eq!(output(&engine, &view.state, skipped), Value::Null, "{skipped}");
     }
     for absent in ["srt", "vtt", "ass", "text", "provider"] {
