@@ -114,7 +114,7 @@ pub(super) fn check_language(language: Option<Language>) -> StepResult<()> {
     };
     let message = format!("the recogniser on this machine knows `en` only, not `{code}` ({name})");
     Err(StepError::fatal("speech.language", message)
-        .with_hint("set `OPENAI_API_KEY` for other languages"))
+        .with_hint("other languages need OpenAI: set `OPENAI_API_KEY`, or see why it failed"))
 }
 
 fn check(wav: Wav) -> StepResult<Wav> {
