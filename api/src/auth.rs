@@ -40,7 +40,8 @@ impl Gate {
     }
 }
 
-/// Guards everything under `/v1` and under the caller's own routes; health, metrics and the API's description are open.
+/// Guards everything under `/v1` and under the caller's own routes; health, metrics and the API's
+/// description are open.
 pub(crate) async fn require_token(
     State(state): State<AppState>,
     request: Request,
