@@ -27,6 +27,7 @@ use crate::limits::{
     DRAIN_GRACE, MAX_ACTIVE_JOBS_COUNT, MAX_BLOCKING_THREADS_COUNT, PROGRESS_BACKLOG_COUNT,
 };
 use crate::process::end_strays;
+use crate::provided::Provided;
 use crate::scratch::Scratch;
 use crate::step::{AnyStep, FnStep, Step, StepResult};
 use crate::tree::{Root, watch};
@@ -40,6 +41,7 @@ pub struct EngineBuilder {
     place: Option<Place>,
     steps: Vec<Arc<dyn AnyStep>>,
     workflows: Vec<String>,
+    provided: Provided,
     drain_grace: Duration,
     max_active_jobs: usize,
     keeping: Keeping,
@@ -57,6 +59,7 @@ impl EngineBuilder {
             place: None,
             steps: vec![Arc::new(RunWorkflow)],
             workflows: Vec::new(),
+            provided: Provided::default(),
             drain_grace: DRAIN_GRACE,
             max_active_jobs: MAX_ACTIVE_JOBS_COUNT,
             keeping: Keeping::default(),
@@ -103,6 +106,13 @@ impl EngineBuilder {
     /// Registers a workflow from YAML or JSON.
     pub fn workflow(mut self, text: impl Into<String>) -> Self {
         self.workflows.push(text.into());
+        self
+    }
+
+    /// Gives a value to all steps, which find it by its type with [`StepContext::provided`]: a
+    /// pool of connections, the program's own settings. The last one of a type counts.
+    pub fn provide<T: std::any::Any + Send + Sync>(mut self, value: T) -> Self {
+        self.provided.put(value);
         self
     }
 
@@ -158,6 +168,7 @@ impl EngineBuilder {
             runtime: bodies,
             files: files.clone(),
             work_root: place.work_root,
+            provided: self.provided,
             progress: broadcast::Sender::new(PROGRESS_BACKLOG_COUNT),
             gauges: Arc::default(),
             core: OnceLock::new(),

@@ -23,6 +23,7 @@ use crate::gauges::{Gauges, SharedGauge};
 use crate::handle::JobView;
 use crate::kin::Kin;
 use crate::process::{Adopted, Children, Command};
+use crate::provided::Provided;
 use crate::step::{StepError, StepResult, artifact_fault};
 
 /// A body's view of its attempt: who it is, whether it should stop, and what it may use. Cheap to
@@ -376,6 +377,13 @@ impl StepContext {
         }
     }
 
+    /// What the program gave to all steps with
+    /// [`EngineBuilder::provide`](crate::EngineBuilder::provide).
+    #[must_use]
+    pub fn provided<T: std::any::Any>(&self) -> Option<&T> {
+        self.0.shared.provided.get()
+    }
+
     /// A child process of this attempt: in a process group of its own, ended with the attempt.
     #[must_use]
     pub fn command(&self, program: impl Into<std::ffi::OsString>) -> Command {
@@ -412,6 +420,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     pub(crate) files: Arc<Files>,
     pub(crate) work_root: PathBuf,
+    pub(crate) provided: Provided,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) gauges: Arc<Gauges>,
     /// The engine itself, for steps that deal with jobs; weak, since it holds this.

@@ -23,6 +23,7 @@ mod mailbox;
 mod plans;
 mod points;
 mod process;
+mod provided;
 mod reach;
 mod scratch;
 mod size;

@@ -17,6 +17,7 @@ mod media;
 mod options;
 mod quantity;
 mod register;
+mod sandbox;
 mod scenes;
 mod slots;
 mod speech;
@@ -42,6 +43,7 @@ pub use register::{
     ANALYZE, BACKGROUND_MUSIC, BATCH, CAPTION, COMPOSE, CONTACT_SHEET, CONVERT, MERGE, THUMBNAIL,
     register, step_kinds,
 };
+pub use sandbox::{Confinement, Sandbox};
 pub use scenes::{
     Captioned, ChainCaptions, Chained, EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting,
     LastingAs, Lengths, MeasureScene, MixSound, Pair, PairScenes, Paired, Parts, Pictured,

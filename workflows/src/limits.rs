@@ -31,6 +31,10 @@ pub const MAX_SIDE_PIXELS: usize = 16_384;
 /// Streams of one file. Beyond it: `media.too_many_streams`; each stream costs a decoder.
 pub const MAX_STREAMS_COUNT: usize = 32;
 
+/// Streams that ffmpeg and ffprobe open a file with: enough to count them for the message, and no
+/// more memory than that. Beyond it: `media.too_many_streams`.
+pub const MAX_OPENED_STREAMS_COUNT: usize = 8 * MAX_STREAMS_COUNT;
+
 /// Length of one file: a day. Beyond it: `media.too_long`.
 pub const MAX_DURATION_S: f64 = 24.0 * 3_600.0;
 
@@ -49,6 +53,10 @@ pub const LOG_TAIL_LINES: usize = 20;
 
 /// Size of a `SubRip` file that becomes a track. Beyond it: `subtitles.not_srt`.
 pub const MAX_SRT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Largest block of memory that ffmpeg asks for at once: the largest picture has 400 MB. Beyond it
+/// ffmpeg gives up with `ffmpeg.failed`.
+pub const MAX_FFMPEG_BLOCK_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Size of an ASS file that is burned. Beyond it: `subtitles.not_ass`.
 pub const MAX_ASS_BYTES: u64 = 16 * 1024 * 1024;
@@ -116,7 +124,7 @@ pub const PIECE_PADDING_S: f64 = 0.5;
 /// Time for one call of the OpenAI API: an hour of speech takes a few minutes.
 pub const OPENAI_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Size of one file that an encoder writes: an hour of UHD has a tenth of it. Beyond it:
+/// What one run of ffmpeg writes: an hour of UHD has a tenth of it. Beyond it the run is ended with
 /// `ffmpeg.too_large`.
 pub const MAX_WRITTEN_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::sandbox::Sandbox;
 use crate::webhook::Secret;
 
 /// Where the service of OpenAI, or one that speaks like it, is reached.
@@ -24,6 +25,8 @@ pub struct MediaOptions {
     /// ffmpeg and recogniser processes that run at once over all jobs; others wait. Default: one a
     /// processor, as each of them keeps one busy.
     pub parallel_runs: usize,
+    /// Whether ffmpeg, ffprobe and the recogniser are shut in. Default: where that works.
+    pub sandbox: Sandbox,
     /// The service that transcribes when it is set. Default: from `OPENAI_API_KEY` and
     /// `OPENAI_BASE_URL`; none without a key.
     pub openai: Option<OpenAi>,
@@ -41,6 +44,7 @@ impl Default for MediaOptions {
             allow_local_paths: false,
             allow_private_addresses: false,
             parallel_runs: std::thread::available_parallelism().map_or(1, usize::from),
+            sandbox: Sandbox::default(),
             openai: OpenAi::from_env(),
             pocketsphinx_models: set("CALLSHEET_MODEL_DIR").map(PathBuf::from),
             webhook_secret: set("CALLSHEET_WEBHOOK_SECRET").map(Secret::new),

@@ -65,6 +65,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
     let slots = Slots::new(options.parallel_runs);
     let hardware = Hardware::default();
     builder
+        .provide(options.sandbox)
         .step(Fetch::new(options))
         .step(Probe)
         .step(ExtractAudio::new(slots.clone()))

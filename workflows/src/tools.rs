@@ -1,5 +1,6 @@
 //! The programs that the media steps need, and where they come from.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The encoder.
@@ -57,8 +58,25 @@ const MODEL_DIR: &str = "/usr/share/pocketsphinx/model/en-us/en-us";
 /// What of the programs that the media steps need is not installed.
 #[must_use]
 pub fn missing_tools() -> Vec<MissingTool> {
+    missing_in(&path(), Path::new(MODEL_DIR))
+}
+
+/// Where a program is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let found = path().into_iter().map(|directory| directory.join(program));
+    let found = found.filter(|path| path.is_absolute()).find(|path| is_program(path))?;
+    // Through links: what they lead to is what a sandbox must hold.
+    found.canonicalize().ok()
+}
+
+fn path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    missing_in(&std::env::split_paths(&path).collect::<Vec<_>>(), Path::new(MODEL_DIR))
+    std::env::split_paths(&path).collect()
+}
+
+fn is_program(path: &Path) -> bool {
+    let about = std::fs::metadata(path);
+    about.is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
 /// What to type to get the package of a program, if it is one of ours.

@@ -28,6 +28,8 @@ pub struct Command {
     on_stderr: Option<OnLine>,
     kept_stdout_bytes: usize,
     disposable: bool,
+    /// What messages call a program behind a wrapper, and where its arguments begin.
+    wrapped: Option<(OsString, usize)>,
 }
 
 /// A child that ended well.
@@ -52,6 +54,7 @@ impl Command {
             on_stderr: None,
             kept_stdout_bytes: OUTPUT_TAIL_BYTES,
             disposable: false,
+            wrapped: None,
         }
     }
 
@@ -73,6 +76,22 @@ impl Command {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.inner.env(name, value);
+        self
+    }
+
+    /// Starts from an empty environment: the engine's own holds secrets that are no business of the
+    /// child's. The mark by which an engine knows its children again is set all the same.
+    #[must_use]
+    pub fn clear_env(mut self) -> Self {
+        self.inner.env_clear();
+        self
+    }
+
+    /// Says that the program and its arguments so far only wrap a program, as a sandbox does. The
+    /// next argument names it to the wrapper; messages call it `program`, and leave the wrapper out.
+    #[must_use]
+    pub fn wrapping(mut self, program: impl Into<OsString>) -> Self {
+        self.wrapped = Some((program.into(), self.arguments.len() + 1));
         self
     }
 
@@ -120,7 +139,10 @@ impl Command {
     /// status and the tails of its output), `process.output` when it prints too much.
     pub async fn run(mut self) -> StepResult<Finished> {
         self.context.0.children().prepare(&mut self.inner);
-        let shown = shown(&self.program, &self.arguments);
+        let shown = match &self.wrapped {
+            Some((program, from)) => shown(program, self.arguments.get(*from..).unwrap_or(&[])),
+            None => shown(&self.program, &self.arguments),
+        };
         let tasks = self.context.0.tasks().clone();
         let runtime = self.context.0.shared.runtime.clone();
         // The child has a task of its own: when the body's future is dropped, the task stays until

@@ -8,9 +8,8 @@ use callsheet_actors::{StepContext, StepResult};
 use super::run::Run;
 use crate::limits::{CUT_MARGIN_S, MAX_CUT_COUNT};
 use crate::lower::{Clip, Packet, SmartCut, smart_cut};
-use crate::media::{FORMAT_WHITELIST, input_args, with_install_hint};
+use crate::media::{FORMAT_WHITELIST, ffprobe, input_args};
 use crate::slots::Slots;
-use crate::tools::FFPROBE;
 
 /// A clip that can be cut.
 pub(super) struct Cutter<'a> {
@@ -180,23 +179,17 @@ impl Stored {
         stream: u32,
         clip: Option<Clip>,
     ) -> StepResult<Self> {
-        let mut command = context.command(FFPROBE).disposable();
-        command = command.args(["-v", "error", "-of", "compact", "-select_streams"]);
-        command = command.arg(stream.to_string());
+        let mut questions = ["-of", "compact", "-select_streams"].map(str::to_owned).to_vec();
+        questions.push(stream.to_string());
         if let Some(clip) = clip {
             // The file's own time may begin later than at 0; what is read too much does no harm.
             let to = clip.to_s.map(|to| format!("%{:.3}", to + CUT_MARGIN_S)).unwrap_or_default();
-            command = command.arg("-read_intervals").arg(format!("{:.3}{to}", clip.from_s));
+            questions.extend(["-read_intervals".to_owned(), format!("{:.3}{to}", clip.from_s)]);
         }
         let entries = "format=start_time:stream=codec_name,profile,pix_fmt,field_order,time_base:\
                        stream_side_data=rotation:packet=pts,dts,size,flags";
-        let finished = command
-            .args(["-show_entries", entries])
-            .args(input_args(path))
-            .keep_stdout()
-            .run()
-            .await
-            .map_err(|error| with_install_hint(error, FFPROBE))?;
+        questions.extend(["-show_entries", entries].map(str::to_owned));
+        let finished = ffprobe(questions, path, context)?.run().await?;
         Ok(Self::read(&finished.stdout))
     }
 

@@ -2,18 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use callsheet_actors::{StepContext, StepError, StepResult};
-use ffmpeg_sidecar::child::FfmpegChild;
-use ffmpeg_sidecar::command::FfmpegCommand;
 use ffmpeg_sidecar::event::FfmpegEvent;
 use ffmpeg_sidecar::log_parser::FfmpegLogParser;
 
 use super::log::Log;
+use crate::limits::{MAX_FFMPEG_BLOCK_BYTES, MAX_WRITTEN_BYTES};
+use crate::quantity::ByteSize;
+use crate::sandbox::{self, Access};
 use crate::slots::Slots;
-use crate::tools::{FFMPEG, install_hint};
+use crate::tools::FFMPEG;
 
 /// A run of ffmpeg that is being put together.
 pub(crate) struct Run {
@@ -22,6 +24,8 @@ pub(crate) struct Run {
     span: (f64, f64),
     directory: Option<PathBuf>,
     args: Vec<OsString>,
+    written: Vec<PathBuf>,
+    max_written_bytes: u64,
 }
 
 /// A run that ended well.
@@ -38,10 +42,19 @@ impl Run {
     /// A run for an attempt; percents are counted against the length in seconds.
     pub(crate) fn new(context: &StepContext, duration_s: Option<f64>) -> Self {
         // Nothing is asked, and progress comes often enough to see even a short run move.
-        let args = ["-hide_banner", "-nostdin", "-y", "-stats_period", "0.2"];
-        let args = args.map(OsString::from).into();
-        let span = (0.0, 100.0);
-        Self { context: context.clone(), duration_s, span, directory: None, args }
+        let args = ["-loglevel", "level+info", "-hide_banner", "-nostdin", "-y"];
+        let mut args: Vec<OsString> = args.map(OsString::from).into();
+        args.extend(["-stats_period", "0.2", "-max_alloc"].map(OsString::from));
+        args.push(MAX_FFMPEG_BLOCK_BYTES.to_string().into());
+        Self {
+            context: context.clone(),
+            duration_s,
+            span: (0.0, 100.0),
+            directory: None,
+            args,
+            written: Vec::new(),
+            max_written_bytes: MAX_WRITTEN_BYTES,
+        }
     }
 
     /// The percents that this run begins and ends with, when it is a part of the work.
@@ -65,11 +78,20 @@ impl Run {
         self
     }
 
-    /// Ends the arguments with a file to write.
-    pub(crate) fn output(self, path: &Path) -> Self {
+    /// Ends the arguments with a file to write. Its directory may be written to.
+    pub(crate) fn output(mut self, path: &Path) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let mut name = OsString::from("file:");
-        name.push(path);
+        name.push(&path);
+        self.written.push(path);
         self.arg(name)
+    }
+
+    /// Ends the run when its files together have more bytes than this.
+    #[cfg(test)]
+    pub(crate) fn max_written_bytes(mut self, bytes: u64) -> Self {
+        self.max_written_bytes = bytes;
+        self
     }
 
     /// Ends the arguments of a run that only decodes.
@@ -96,22 +118,86 @@ impl Run {
     }
 
     fn run_here(self) -> StepResult<Ended> {
-        let mut command = FfmpegCommand::new_with_path(FFMPEG);
-        command.args(&self.args);
-        if let Some(directory) = &self.directory {
-            command.as_inner_mut().current_dir(directory);
-        }
-        self.context.prepare(command.as_inner_mut());
-        let mut child = command.spawn().map_err(|error| cannot_start(&error))?;
-        let adopted = self.context.adopt(child.as_inner().id()).disposable();
+        let mut child = self.command()?.spawn().map_err(|error| cannot_start(&error))?;
+        let adopted = self.context.adopt(child.id()).disposable();
         let mut log = Log::new(self.duration_s, self.span);
-        follow(&mut child, &mut log, &self.context);
+        let stopped = self.follow(&mut child, &mut log);
+        if stopped.is_some() {
+            // It may have ended by itself in between.
+            let _ = child.kill();
+        }
         let status = child.wait();
         drop(adopted);
         let status = status.map_err(|error| {
             StepError::retryable("ffmpeg.killed", format!("cannot wait for ffmpeg: {error}"))
         })?;
-        self.judge(status, log)
+        match stopped {
+            Some(reason) => Err(reason),
+            None => self.judge(status, log),
+        }
+    }
+
+    fn command(&self) -> StepResult<Command> {
+        let words = sandbox::confined(FFMPEG, &self.access(), &self.context)?;
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).args(&self.args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_clear().envs(sandbox::environment());
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        self.context.prepare(&mut command);
+        Ok(command)
+    }
+
+    /// What the run may see: the inputs among its arguments, its directory, and those that it
+    /// writes to.
+    fn access(&self) -> Access {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+        let mut access = Access::default();
+        if let Some(directory) = &self.directory {
+            access = access.inside(absolute(directory));
+        }
+        for directory in self.written.iter().filter_map(|path| path.parent()) {
+            access = access.write(directory);
+        }
+        for pair in self.args.windows(2).filter(|pair| pair[0] == "-i") {
+            if let Some(path) = pair[1].as_bytes().strip_prefix(b"file:") {
+                access = access.read(absolute(Path::new(OsStr::from_bytes(path))));
+            }
+        }
+        access
+    }
+
+    /// Reads the log until ffmpeg closes it, which it does when it ends or is killed; or until it
+    /// is to be ended, with the reason.
+    fn follow(&self, child: &mut Child, log: &mut Log) -> Option<StepError> {
+        let mut parser = FfmpegLogParser::new(child.stderr.take()?);
+        loop {
+            match parser.parse_next_event() {
+                Ok(FfmpegEvent::LogEOF) => return None,
+                Ok(event) => {
+                    let is_progress = matches!(event, FfmpegEvent::Progress(_));
+                    log.take(event, &self.context);
+                    if let Some(reason) = self.excess().filter(|_| is_progress) {
+                        return Some(reason);
+                    }
+                }
+                // A line that the parser does not understand is passed over; a pipe that broke is
+                // not.
+                Err(error) if error.is::<io::Error>() => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Why a run that writes too much is ended.
+    fn excess(&self) -> Option<StepError> {
+        let sizes = self.written.iter().filter_map(|path| Some(path.metadata().ok()?.len()));
+        let (size, limit) = (sizes.sum(), self.max_written_bytes);
+        let message = || format!("ffmpeg has written {}, over {}", ByteSize(size), ByteSize(limit));
+        (size > limit).then(|| StepError::fatal("ffmpeg.too_large", message()))
     }
 
     fn judge(&self, status: ExitStatus, mut log: Log) -> StepResult<Ended> {
@@ -139,25 +225,35 @@ impl Run {
     }
 }
 
-/// Reads the log until ffmpeg closes it, which it does when it ends or is killed.
-fn follow(child: &mut FfmpegChild, log: &mut Log, context: &StepContext) {
-    let Some(stderr) = child.take_stderr() else { return };
-    let mut parser = FfmpegLogParser::new(stderr);
-    loop {
-        match parser.parse_next_event() {
-            Ok(FfmpegEvent::LogEOF) => return,
-            Ok(event) => log.take(event, context),
-            // A line that the parser does not understand is passed over; a pipe that broke is not.
-            Err(error) if error.is::<io::Error>() => return,
-            Err(_) => {}
-        }
-    }
+fn cannot_start(error: &io::Error) -> StepError {
+    StepError::retryable("process.start", format!("cannot start `{FFMPEG}`: {error}"))
 }
 
-fn cannot_start(error: &io::Error) -> StepError {
-    if error.kind() == io::ErrorKind::NotFound {
-        let missing = StepError::fatal("process.not_found", "there is no program `ffmpeg`");
-        return missing.with_hint(install_hint(FFMPEG).unwrap_or_default());
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use callsheet_actors::{Engine, Submit};
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A film without an end ends at its limit, and ffmpeg with it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_writes_without_end_is_ended() {
+        let body = |_: Option<Value>, context: StepContext| async move {
+            let to = context.work_dir()?.join("endless.avi");
+            let run = Run::new(&context, None).max_written_bytes(100_000);
+            let args = ["-f", "lavfi", "-i", "testsrc2=size=320x180", "-c:v", "rawvideo"];
+            run.args(args).args(["-f", "avi"]).output(&to).run(&Slots::new(1)).await?;
+            Ok(Value::Null)
+        };
+        let engine = Engine::builder().in_memory().step_fn("write", body).open().await.unwrap();
+        let definition = r#"{ "name": "write", "steps": [
+            { "id": "it", "uses": "write", "with": null, "retry": { "max_attempts": 1 } }] }"#;
+        let plan = engine.validate(definition).unwrap();
+        let job = engine.submit(Submit::plan(plan, Value::Null)).await.unwrap().job;
+        let view = job.wait().await.unwrap();
+        let failure = view.state.failure().unwrap();
+        assert_eq!(failure.code, "ffmpeg.too_large", "{failure}");
     }
-    StepError::retryable("process.start", format!("cannot start `ffmpeg`: {error}"))
 }

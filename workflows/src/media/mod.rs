@@ -17,6 +17,6 @@ pub(crate) use container::{Container, FORMAT_WHITELIST};
 pub use facts::{Facts, Stream, StreamKind};
 pub(crate) use length::copied_length;
 pub use marks::{Scene as SceneChange, Silence};
-pub(crate) use open::{OpenMedia, input_args, with_install_hint};
+pub(crate) use open::{OpenMedia, ffprobe, input_args, with_install_hint};
 pub use probe::Probe;
 pub use verify::{Verified, Verify, Written};

@@ -1,13 +1,16 @@
 //! The one way to a media file: its kind told from its bytes, its limits checked, and the arguments
 //! that keep ffmpeg from opening anything else.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use callsheet_actors::{StepContext, StepError, StepResult};
+use callsheet_actors::{Command, StepContext, StepError, StepResult};
+use callsheet_engine::Failure;
 use callsheet_storage::Artifact;
 
 use super::{Container, FORMAT_WHITELIST, Facts, memo};
+use crate::limits::{MAX_OPENED_STREAMS_COUNT, MAX_STREAMS_COUNT};
+use crate::sandbox::{self, Access};
 use crate::tools::{FFPROBE, install_hint};
 
 /// A media file that may be opened.
@@ -45,38 +48,54 @@ impl OpenMedia {
     }
 }
 
-/// The arguments that name an input: no protocol but files, no format but sound and pictures, and
-/// never a name that could mean anything but a path.
+/// The arguments that name an input: no protocol but files, no format but sound and pictures, no
+/// more streams than can be counted, and never a name that could mean anything but a path.
 pub(crate) fn input_args(path: &Path) -> Vec<OsString> {
     let mut name = OsString::from("file:");
-    name.push(path);
-    let mut args: Vec<OsString> =
-        ["-protocol_whitelist", "file", "-format_whitelist", FORMAT_WHITELIST, "-i"]
-            .map(OsString::from)
-            .into();
-    args.push(name);
+    // Relative to a directory of ffmpeg's own it would mean another file.
+    name.push(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let streams = MAX_OPENED_STREAMS_COUNT.to_string();
+    let formats = FORMAT_WHITELIST;
+    let args = ["-protocol_whitelist", "file", "-format_whitelist", formats, "-max_streams"];
+    let mut args: Vec<OsString> = args.map(OsString::from).into();
+    args.extend([streams.into(), "-i".into(), name]);
     args
 }
 
+/// A run of ffprobe over one file, with all that a stranger's file is met with; what is asked of it
+/// stands before `path`.
+///
+/// # Errors
+/// `process.not_found`, `sandbox.unavailable`.
+pub(crate) fn ffprobe<A: AsRef<OsStr>>(
+    questions: impl IntoIterator<Item = A>,
+    path: &Path,
+    context: &StepContext,
+) -> StepResult<Command> {
+    let path = std::path::absolute(path)?;
+    let command = sandbox::command(FFPROBE, &Access::default().read(&path), context)?;
+    Ok(command.args(["-v", "error"]).args(questions).args(input_args(&path)).keep_stdout())
+}
+
 async fn probe(path: &Path, context: &StepContext) -> StepResult<Facts> {
-    let finished = context
-        .command(FFPROBE)
-        .disposable()
-        .args(["-v", "error", "-print_format", "json", "-show_format", "-show_streams"])
-        .args(input_args(path))
-        .keep_stdout()
-        .run()
-        .await;
-    match finished {
+    let questions = ["-print_format", "json", "-show_format", "-show_streams"];
+    match ffprobe(questions, path, context)?.run().await {
         Ok(finished) => Facts::read(&finished.stdout),
-        Err(StepError(failure)) if failure.code == "process.exit" => {
-            let said = failure.message.lines().last().unwrap_or_default();
-            let said = said.rsplit_once(": ").map_or(said, |(_, reason)| reason);
-            Err(StepError::fatal("media.unreadable", format!("the file cannot be read: {said}"))
-                .with_hint("the file may be damaged or cut off; try to play it"))
-        }
-        Err(error) => Err(with_install_hint(error, FFPROBE)),
+        Err(StepError(failure)) if failure.code == "process.exit" => Err(refused(&failure)),
+        Err(error) => Err(error),
     }
+}
+
+/// What a failed look into a file says of it.
+fn refused(failure: &Failure) -> StepError {
+    let said = failure.message.lines().last().unwrap_or_default();
+    if failure.message.contains("Number of streams exceeds max_streams") {
+        let message = format!("the file has over {MAX_STREAMS_COUNT} streams");
+        return StepError::fatal("media.too_many_streams", message);
+    }
+    let said = said.rsplit_once(": ").map_or(said, |(_, reason)| reason);
+    StepError::fatal("media.unreadable", format!("the file cannot be read: {said}"))
+        .with_hint("the file may be damaged or cut off; try to play it")
 }
 
 /// A program that is not there is named with what brings it.

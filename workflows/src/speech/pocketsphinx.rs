@@ -10,6 +10,7 @@ use super::language::Language;
 use super::transcript::{Provider, Transcript};
 use crate::media::with_install_hint;
 use crate::options::MediaOptions;
+use crate::sandbox::{self, Access};
 use crate::slots::Slots;
 use crate::subtitles::Word;
 use crate::tools::POCKETSPHINX;
@@ -64,9 +65,10 @@ impl Recogniser {
         duration_s: f64,
         context: &StepContext,
     ) -> StepResult<Vec<Word>> {
+        let audio = std::path::absolute(audio)?;
         // The program tells the kind of a file from the ending of its name.
         let (named, log) = (work.join("audio.wav"), work.join("recogniser.log"));
-        symlink(std::path::absolute(audio)?, &named)?;
+        symlink(&audio, &named)?;
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (hearing, watcher) = (heard.clone(), context.clone());
         let on_line = move |line: &str| {
@@ -77,9 +79,11 @@ impl Recogniser {
                 hearing.lock().unwrap_or_else(PoisonError::into_inner).push(word);
             }
         };
-        let ended = context
-            .command(POCKETSPHINX)
-            .disposable()
+        let mut access = Access::default().inside(work).read(&audio);
+        if let Some(models) = &self.models {
+            access = access.read(std::path::absolute(models)?);
+        }
+        let ended = sandbox::command(POCKETSPHINX, &access, context)?
             .arg("-infile")
             .arg(&named)
             .args(["-time", "yes", "-logfn"])
