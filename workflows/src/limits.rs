@@ -12,6 +12,20 @@ pub const DEFAULT_FETCH_MS: u64 = 10 * 60 * 1_000;
 /// Redirects that are followed: enough for a shortener and a store. Beyond it: `fetch.redirects`.
 pub const MAX_REDIRECTS_COUNT: usize = 5;
 
+/// Times that a download which broke off is taken up again within one attempt. Beyond it:
+/// `fetch.broken`, which may be retried from the start.
+pub const MAX_RESUMES_COUNT: u32 = 5;
+
+/// Pause before a download is taken up again; each one is longer by as much.
+pub const RESUME_PAUSE: Duration = Duration::from_millis(300);
+
+/// Room that a download leaves on the disk for the store and the steps that follow. Beyond it:
+/// `fetch.no_room`.
+pub const FREE_DISK_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often the room on the disk is looked at while a file comes in.
+pub const ROOM_CHECK_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Time to reach a server. Beyond it the attempt fails with `fetch.connect` and may be retried.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -4,15 +4,22 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use callsheet_actors::{StepError, StepResult};
-use reqwest::header::{HeaderValue, LOCATION};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+};
+use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
 
+use super::body::{Body, content_range};
+use super::expired::is_expired;
 use super::meter::Meter;
 use super::resolver::{PublicOnly, is_not_public};
 use super::target;
-use crate::limits::{CONNECT_TIMEOUT, MAX_REDIRECTS_COUNT, READ_TIMEOUT};
+use crate::limits::{
+    CONNECT_TIMEOUT, MAX_REDIRECTS_COUNT, MAX_RESUMES_COUNT, READ_TIMEOUT, RESUME_PAUSE,
+};
+
+/// How much of a refusal is read for its reason.
+const SAID_BYTES: usize = 4 * 1024;
 
 /// Fetches files over HTTP.
 pub(super) struct Downloader {
@@ -25,43 +32,75 @@ impl Downloader {
         Self { allow_private, client: OnceLock::new() }
     }
 
-    /// Fetches a file to a path, piece by piece.
+    /// Fetches a file to a path, piece by piece. What breaks off is taken up again where it broke,
+    /// when the server has a way to say that the file is still the same.
     ///
     /// # Errors
     /// `fetch.*`; what may pass, such as a broken connection or an overloaded server, is retryable.
-    pub(super) async fn download(
-        &self,
-        source: &str,
-        to: &Path,
-        mut meter: Meter,
-    ) -> StepResult<()> {
+    pub(super) async fn download(&self, source: &str, to: &Path, meter: Meter) -> StepResult<()> {
         let url = target::read(source, self.allow_private)?;
-        let (mut response, url) = self.follow(url).await?;
-        let expected = response.content_length();
-        meter.expect(expected)?;
-        let mut file = File::create(to).await?;
-        while let Some(piece) = response.chunk().await.map_err(|error| broken(&url, error))? {
-            meter.add(piece.len())?;
-            file.write_all(&piece).await?;
-        }
-        // Without it the last piece may still wait in memory when the file is read.
-        file.flush().await?;
-        match expected {
-            Some(expected) if meter.seen() < expected => {
-                let message = format!("{} bytes of {expected} came", meter.seen());
-                Err(StepError::retryable("fetch.broken", message))
+        let mut body = Body::create(to, meter).await?;
+        body.expect(self.length(&url).await?)?;
+        for round in 0..=MAX_RESUMES_COUNT {
+            if round > 0 {
+                tokio::time::sleep(RESUME_PAUSE * round).await;
             }
-            _ => Ok(()),
+            let mut headers = HeaderMap::new();
+            if let Some((from, validator)) = body.resume_at() {
+                headers.insert(RANGE, header(&format!("bytes={from}-"))?);
+                headers.insert(IF_RANGE, header(validator)?);
+            }
+            let asked = self.follow(Method::GET, &url, &headers).await;
+            let response = match asked {
+                Ok((response, _)) => response,
+                // A server that just fell over needs a moment; the first failure is the caller's.
+                Err(error) if round > 0 && error.0.code == "fetch.connect" => continue,
+                Err(error) => return Err(error),
+            };
+            if body.take(response).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(body.broken(&target::shown(&url)))
+    }
+
+    /// How long the file is, as far as the server says so before it sends it. Signed addresses
+    /// often allow nothing but `GET`: then one byte is asked for, and the answer tells.
+    async fn length(&self, url: &Url) -> StepResult<Option<u64>> {
+        if let Ok((response, _)) = self.follow(Method::HEAD, url, &HeaderMap::new()).await {
+            let length = response.headers().get(CONTENT_LENGTH);
+            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            if length.is_some_and(|length: u64| length > 0) {
+                return Ok(length);
+            }
+        }
+        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        match self.follow(Method::GET, url, &headers).await {
+            Ok((response, _)) if response.status() == StatusCode::PARTIAL_CONTENT => {
+                Ok(content_range(response.headers()).and_then(|(_, whole)| whole))
+            }
+            Ok((response, _)) => Ok(response.content_length()),
+            // There is no first byte in an empty file.
+            Err(error) if error.0.code == "fetch.range" => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Asks, and follows redirects: each is a new address, checked like the first.
-    async fn follow(&self, mut url: Url) -> StepResult<(Response, Url)> {
+    async fn follow(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> StepResult<(Response, Url)> {
+        let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS_COUNT {
-            let asked = self.client()?.get(url.clone()).send().await;
-            let response = asked.map_err(|error| cannot_reach(&url, error))?;
+            let request = self.client()?.request(method.clone(), url.clone());
+            // What arrives is stored as it is; a file that unpacks itself would pass the limit.
+            let request = request.header(ACCEPT_ENCODING, "identity").headers(headers.clone());
+            let response = request.send().await.map_err(|error| cannot_reach(&url, error))?;
             if !response.status().is_redirection() {
-                return check_status(&url, response).map(|response| (response, url));
+                return check_status(&url, response).await.map(|response| (response, url));
             }
             let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes);
             url = next(&url, location, self.allow_private)?;
@@ -83,7 +122,6 @@ impl Downloader {
             .redirect(redirect::Policy::none())
             .referer(false)
             .user_agent(concat!("callsheet/", env!("CARGO_PKG_VERSION")))
-            // What arrives is stored as it is; a file that unpacks itself would pass the limit.
             .no_gzip();
         if !self.allow_private {
             // A proxy would resolve names in our place, unchecked.
@@ -108,19 +146,37 @@ fn next(url: &Url, location: Option<&[u8]>, allow_private: bool) -> StepResult<U
     Ok(next)
 }
 
-fn check_status(url: &Url, response: Response) -> StepResult<Response> {
+fn header(value: &str) -> StepResult<HeaderValue> {
+    HeaderValue::from_str(value).map_err(|error| {
+        StepError::fatal("fetch.client", format!("a mark of the server cannot be sent: {error}"))
+    })
+}
+
+async fn check_status(url: &Url, mut response: Response) -> StepResult<Response> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let message = format!("`{}` answered {status}", target::shown(url));
+    if status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(StepError::retryable("fetch.range", message));
+    }
     if may_pass(status) {
         return Err(StepError::retryable("fetch.status", message));
+    }
+    // The reason stands in the body; its first piece is enough.
+    let said = if status.is_client_error() { response.chunk().await } else { Ok(None) };
+    let said = said.ok().flatten().unwrap_or_default();
+    let said = String::from_utf8_lossy(&said[..said.len().min(SAID_BYTES)]);
+    if is_expired(url, &said) {
+        let message = format!("{message}: the time that the address was signed for is over");
+        return Err(StepError::fatal("fetch.expired", message)
+            .with_hint("sign the address anew, for longer than the job may wait and work"));
     }
     let error = StepError::fatal("fetch.status", message);
     Err(match status {
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-            error.with_hint("the address may be private, or its signature may have expired")
+            error.with_hint("the address may be private, or signed for another method or host")
         }
         StatusCode::NOT_FOUND | StatusCode::GONE => error.with_hint("check the address"),
         _ => error,
@@ -144,12 +200,6 @@ fn cannot_reach(url: &Url, error: reqwest::Error) -> StepError {
     let error = error.without_url();
     let message = format!("cannot fetch `{shown}`: {}", causes(&error));
     StepError::retryable("fetch.connect", message)
-}
-
-fn broken(url: &Url, error: reqwest::Error) -> StepError {
-    let shown = target::shown(url);
-    let error = error.without_url();
-    StepError::retryable("fetch.broken", format!("`{shown}` broke off: {}", causes(&error)))
 }
 
 /// An error with all its causes.

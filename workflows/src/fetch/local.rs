@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use callsheet_actors::{StepError, StepResult};
 
 use super::meter::Meter;
+use super::room;
 use crate::limits::COPY_PIECE_BYTES;
 
 /// Copies a file of this machine. The user's own file is never moved.
@@ -23,7 +24,8 @@ fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
     let mut source = open(from)?;
     let length = source.metadata().map_err(|error| unreadable(from, &error))?.len();
     meter.expect(Some(length))?;
-    let mut copy = File::create(to)?;
+    room::check(to.parent().unwrap_or(Path::new(".")), length)?;
+    let mut copy = File::create(to).map_err(room::explain)?;
     let mut piece = vec![0; COPY_PIECE_BYTES];
     loop {
         // A copy in a thread is not dropped like a future: it looks up between two pieces.
@@ -35,7 +37,7 @@ fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
             return Ok(());
         }
         meter.add(count)?;
-        copy.write_all(&piece[..count])?;
+        copy.write_all(&piece[..count]).map_err(room::explain)?;
     }
 }
 

@@ -50,8 +50,9 @@ impl Meter {
         Ok(())
     }
 
-    pub(super) fn seen(&self) -> u64 {
-        self.seen
+    /// The same file is taken from its start once more.
+    pub(super) fn begin_anew(&mut self) {
+        self.seen = 0;
     }
 
     fn show_percent(&mut self, expected: u64) {

@@ -2,11 +2,14 @@
 //! machine, as far as the operator allows; or takes one that is there already.
 
 mod address;
+mod body;
 mod download;
+mod expired;
 mod local;
 mod meter;
 mod origin;
 pub(crate) mod resolver;
+mod room;
 pub(crate) mod target;
 
 use std::path::Path;

@@ -138,7 +138,7 @@ impl Run {
     }
 
     fn command(&self) -> StepResult<Command> {
-        let words = sandbox::confined(FFMPEG, &self.access(), &self.context)?;
+        let words = sandbox::confined(FFMPEG, &self.access()?, &self.context)?;
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).args(&self.args);
@@ -151,11 +151,11 @@ impl Run {
         Ok(command)
     }
 
-    /// What the run may see: the inputs among its arguments, its directory, and those that it
-    /// writes to.
-    fn access(&self) -> Access {
+    /// What the run may see: the inputs among its arguments, the attempt's work directory, which
+    /// holds what lists and filters name, and where it writes to.
+    fn access(&self) -> StepResult<Access> {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-        let mut access = Access::default();
+        let mut access = Access::default().write(absolute(self.context.work_dir()?));
         if let Some(directory) = &self.directory {
             access = access.inside(absolute(directory));
         }
@@ -167,7 +167,7 @@ impl Run {
                 access = access.read(absolute(Path::new(OsStr::from_bytes(path))));
             }
         }
-        access
+        Ok(access)
     }
 
     /// Reads the log until ffmpeg closes it, which it does when it ends or is killed; or until it

@@ -9,6 +9,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::samples::Samples;
+use crate::server::{Reply, Request, Server};
 use crate::support::{artifact, bytes, code, engine, offline, run, step};
 
 const KIND: &str = "media.fetch";
@@ -64,7 +65,8 @@ async fn only_what_may_pass_is_retryable() {
         ("/429", "fetch.status", true),
         ("/slow", "fetch.timeout", true),
     ] {
-        let with = json!({ "source": format!("{}{at}", server.uri()), "timeout": "1s" });
+        let timeout = if at == "/slow" { "1s" } else { "60s" };
+        let with = json!({ "source": format!("{}{at}", server.uri()), "timeout": timeout });
         let failure = step(&engine, KIND, with).await.unwrap_err();
         assert_eq!((failure.code.as_str(), failure.retryable), (expected, retryable), "{at}");
         assert!(!failure.to_string().contains("canary"), "{failure}");
@@ -75,41 +77,130 @@ async fn only_what_may_pass_is_retryable() {
     assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.connect", true));
 }
 
-/// A server may say less than it sends, or nothing of the length at all.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_limit_holds_whatever_the_server_says() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// A film of no particular content, long enough to come in several pieces.
+fn film(seed: usize) -> Vec<u8> {
+    let mut film = b"\0\0\0\x20ftypisom".to_vec();
+    film.extend((film.len()..300_000).map(|n| (n * 31 + seed) as u8));
+    film
+}
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let answers = [
-        // Chunks without end.
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "400\r\n", true),
-        // A body that ends too early.
-        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", "short", false),
-    ];
-    tokio::spawn(async move {
-        for (head, piece, endless) in answers {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let _ = socket.read(&mut [0; 4096]).await;
-            let _ = socket.write_all(head.as_bytes()).await;
-            let _ = socket.write_all(piece.as_bytes()).await;
-            let mut chunk = vec![b'x'; 1024];
-            chunk.extend(b"\r\n400\r\n");
-            // Until the other side hangs up.
-            if endless {
-                while socket.write_all(&chunk).await.is_ok() {}
-            }
+/// The whole film as a good server gives it.
+fn whole(film: Vec<u8>, tag: &str) -> Reply {
+    Reply::new(200, film.clone()).header("content-length", film.len()).header("etag", tag)
+}
+
+/// What is left of the film from a byte on.
+fn rest(film: &[u8], from: usize, tag: &str) -> Reply {
+    let range = format!("bytes {from}-{}/{}", film.len() - 1, film.len());
+    let reply = Reply::new(206, &film[from..]).header("content-range", range);
+    reply.header("content-length", film.len() - from).header("etag", tag)
+}
+
+/// A good server for all that is asked of it, with the faults that a path names.
+fn answer(request: &Request) -> Reply {
+    let (one, two) = (film(1), film(2));
+    let (is_head, again) = (request.method == "HEAD", request.before > 0);
+    let from =
+        request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let from: Option<usize> = from.and_then(|(from, _)| from.parse().ok());
+    let half = || Reply::new(200, &one[..150_000]).header("content-length", one.len());
+    let chunked = |body: &[u8]| Reply::new(200, body).header("transfer-encoding", "chunked");
+    match request.path.as_str() {
+        "/head-403" if is_head => Reply::new(403, ""),
+        "/head-405" | "/no-ranges" if is_head => Reply::new(405, ""),
+        "/head-403" | "/head-405" if from == Some(0) => rest(&one, 0, "\"1\""),
+        "/no-length" if is_head => Reply::new(200, ""),
+        "/no-length" => chunked(b"6\r\nRIFFxx\r\n0\r\n\r\n"),
+        "/says-less" if is_head => Reply::new(200, "").header("content-length", 10),
+        "/huge" => Reply::new(200, "").header("content-length", 1u64 << 60),
+        "/endless" if is_head => Reply::new(200, ""),
+        "/endless" => chunked(format!("400\r\n{}\r\n", "x".repeat(1_024)).as_bytes()).endless(),
+        "/expired" => Reply::new(403, "<Message>Request has expired</Message>"),
+        path if path.starts_with("/signed") => Reply::new(403, "no"),
+        "/silent" if is_head => whole(one, "\"1\""),
+        "/silent" => half().silent(),
+        "/packed" if !is_head => whole(one, "\"1\"").header("content-encoding", "gzip"),
+        "/cut" | "/cut-changed" | "/cut-lying" if !is_head && !again => {
+            half().header("etag", "\"1\"")
         }
-    });
+        "/cut" if from.is_some() => {
+            assert_eq!(request.header("if-range"), Some("\"1\""));
+            rest(&one, from.unwrap(), "\"1\"")
+        }
+        "/cut-changed" => whole(two, "\"2\""),
+        "/cut-lying" if from.is_some() => rest(&two, from.unwrap(), "\"2\""),
+        "/cut-lying" => whole(two, "\"2\""),
+        "/cut-unmarked" if !is_head && !again => half(),
+        "/cut-forever" if !is_head => half(),
+        _ => whole(one, "\"1\""),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_whole_whatever_the_server_can() {
+    let server = Server::start(answer).await;
     let engine = engine(&offline()).await;
-    let with = json!({ "source": format!("http://{address}/"), "max_bytes": "1MiB" });
-    let failure = step(&engine, KIND, with.clone()).await.unwrap_err();
-    assert_eq!(failure.code, "fetch.too_large");
-    // It stopped at the limit, not some time later.
-    assert!(failure.message.contains("1.0 MiB or more"), "{}", failure.message);
+    for (path, expected, asked) in [
+        ("/film", film(1), vec!["HEAD all", "GET all"]),
+        ("/head-403", film(1), vec!["HEAD all", "GET bytes=0-0", "GET all"]),
+        ("/head-405", film(1), vec!["HEAD all", "GET bytes=0-0", "GET all"]),
+        ("/no-ranges", film(1), vec!["HEAD all", "GET bytes=0-0", "GET all"]),
+        ("/no-length", b"RIFFxx".to_vec(), vec!["HEAD all", "GET bytes=0-0", "GET all"]),
+        ("/packed", film(1), vec!["HEAD all", "GET all"]),
+        // Taken up where it broke off; begun anew when it is another film by now.
+        ("/cut", film(1), vec!["HEAD all", "GET all", "GET bytes=150000-"]),
+        ("/cut-changed", film(2), vec!["HEAD all", "GET all", "GET bytes=150000-"]),
+        ("/cut-lying", film(2), vec!["HEAD all", "GET all", "GET bytes=150000-", "GET all"]),
+        ("/cut-unmarked", film(1), vec!["HEAD all", "GET all", "GET all"]),
+    ] {
+        let with = json!({ "source": server.url(path), "max_bytes": "1MiB" });
+        let fetched = step(&engine, KIND, with).await;
+        let fetched = fetched.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+        assert!(bytes(&engine, &fetched["file"]) == expected, "{path}: other bytes");
+        assert_eq!(server.seen(path), asked, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_come_is_refused_with_its_reason() {
+    let server = Server::start(answer).await;
+    let engine = engine(&offline()).await;
+    let early = vec!["HEAD all"];
+    let looked = vec!["HEAD all", "GET bytes=0-0"];
+    let signed = "/signed?X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-Signature=canary";
+    for (path, max_bytes, expected, retryable, asked) in [
+        // Known before a byte of it was asked for.
+        ("/film", 1_000, "fetch.too_large", false, early.clone()),
+        ("/head-403", 1_000, "fetch.too_large", false, looked.clone()),
+        ("/huge", u64::MAX >> 1, "fetch.no_room", true, early),
+        ("/expired", 1_000, "fetch.expired", false, looked.clone()),
+        (signed, 1_000, "fetch.expired", false, looked.clone()),
+        ("/signed", 1_000, "fetch.status", false, looked),
+        // Whatever the server says of it.
+        ("/says-less", 1_000, "fetch.too_large", false, vec!["HEAD all", "GET all"]),
+        (
+            "/endless",
+            100_000,
+            "fetch.too_large",
+            false,
+            vec!["HEAD all", "GET bytes=0-0", "GET all"],
+        ),
+        ("/silent", 1 << 20, "fetch.timeout", true, vec!["HEAD all", "GET all"]),
+    ] {
+        let timeout = if path == "/silent" { "2s" } else { "60s" };
+        let with =
+            json!({ "source": server.url(path), "max_bytes": max_bytes, "timeout": timeout });
+        let failure = step(&engine, KIND, with).await.unwrap_err();
+        let found = (failure.code.as_str(), failure.retryable);
+        assert_eq!(found, (expected, retryable), "{path}: {failure}");
+        assert!(!failure.to_string().contains("canary"), "{failure}");
+        assert_eq!(server.seen(path), asked, "{path}");
+    }
+    let with = json!({ "source": server.url("/cut-forever"), "timeout": "60s" });
     let failure = step(&engine, KIND, with).await.unwrap_err();
-    assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.broken", true));
+    assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.broken", true), "{failure}");
+    assert!(failure.message.contains("150000 bytes of 300000 came"), "{failure}");
+    assert_eq!(server.seen("/cut-forever").len(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ mod merge;
 mod music;
 mod openai;
 mod samples;
+mod server;
 mod steps;
 mod stills;
 mod support;
