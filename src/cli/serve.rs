@@ -57,6 +57,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     allow_private_addresses: bool,
 
+    /// Whether ffmpeg and the recogniser are shut in: `auto` (where it works), `require` or `off`
+    #[arg(long, default_value = "auto", value_name = "MODE")]
+    sandbox: Sandbox,
+
     /// Largest file that clients may upload, such as 500MiB
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     max_upload: ByteSize,
@@ -93,11 +97,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
         ))
         .hint(format!("set a token: --token TOKEN or {}", env::TOKEN)));
     }
+    let sandboxed = sandbox_words(args.sandbox)?;
     // The address first: a second server is refused before it touches the data directory.
     let listener = listen(args.listen).await?;
     let options = MediaOptions {
         allow_local_paths: args.allow_local_paths,
         allow_private_addresses: args.allow_private_addresses,
+        sandbox: args.sandbox,
         ..MediaOptions::default()
     };
     std::fs::create_dir_all(&args.data_dir)
@@ -109,6 +115,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
     }
     let address = listener.local_addr().unwrap_or(args.listen);
     eprintln!("callsheet listens on http://{address}, data in {}", args.data_dir.display());
+    eprintln!("{sandboxed}");
     let api = ApiOptions { token, max_upload_bytes: args.max_upload.0, ..ApiOptions::default() };
     let mut options = api.webhooks(move |webhook| deliver(options.clone(), webhook));
     if args.compat_ffmpeg_service {
@@ -134,6 +141,21 @@ async fn deliver(
         }));
     }
     webhook.submit(&options).await.map_err(|refused| refused.0)
+}
+
+/// Whether the programs that read strangers' files are shut in, in words.
+fn sandbox_words(sandbox: Sandbox) -> Result<String> {
+    Ok(match sandbox.confinement() {
+        Confinement::Confined => "ffmpeg and the recogniser run in a sandbox".to_owned(),
+        Confinement::Off => "ffmpeg and the recogniser run without a sandbox".to_owned(),
+        Confinement::Unavailable(why) if sandbox == Sandbox::Require => {
+            return Err(CliError::engine(format!("there is no sandbox here: {why}"))
+                .hint("apt-get install bubblewrap, or choose --sandbox auto"));
+        }
+        Confinement::Unavailable(why) => {
+            format!("warning: ffmpeg and the recogniser run without a sandbox: {why}")
+        }
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
