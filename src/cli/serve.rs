@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use callsheet::media::{ByteSize, MediaOptions, Webhook, WebhookEvent};
+use callsheet::media::{ByteSize, Confinement, MediaOptions, Sandbox, Webhook, WebhookEvent};
 use callsheet::server::{ApiOptions, wire};
 use callsheet::{Engine, Failure, Submit};
 use clap::Args;
