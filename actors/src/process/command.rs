@@ -88,7 +88,7 @@ impl Command {
     }
 
     /// Says that the program and its arguments so far only wrap a program, as a sandbox does. The
-    /// next argument names it to the wrapper; messages call it `program`, and leave the wrapper out.
+    /// next argument names it to the wrapper; messages call it `program` and leave the wrapper out.
     #[must_use]
     pub fn wrapping(mut self, program: impl Into<OsString>) -> Self {
         self.wrapped = Some((program.into(), self.arguments.len() + 1));

@@ -45,7 +45,7 @@ impl Body {
     ///
     /// # Errors
     /// `fetch.too_large`, `fetch.no_room`.
-    pub(super) fn expect(&mut self, length: Option<u64>) -> StepResult<()> {
+    pub(super) fn announce(&mut self, length: Option<u64>) -> StepResult<()> {
         self.meter.expect(length)?;
         room::check(self.directory(), length.unwrap_or(0).saturating_sub(self.written))?;
         self.length = length.or(self.length);
@@ -117,7 +117,7 @@ impl Body {
         self.validator = validator(response.headers());
         let said = response.content_length().or(self.length);
         self.length = None;
-        self.expect(said)
+        self.announce(said)
     }
 
     fn directory(&self) -> &Path {

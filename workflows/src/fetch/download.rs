@@ -40,7 +40,7 @@ impl Downloader {
     pub(super) async fn download(&self, source: &str, to: &Path, meter: Meter) -> StepResult<()> {
         let url = target::read(source, self.allow_private)?;
         let mut body = Body::create(to, meter).await?;
-        body.expect(self.length(&url).await?)?;
+        body.announce(self.length(&url).await?)?;
         for round in 0..=MAX_RESUMES_COUNT {
             if round > 0 {
                 tokio::time::sleep(RESUME_PAUSE * round).await;
