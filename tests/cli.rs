@@ -18,6 +18,8 @@ mod run;
 mod server;
 #[path = "cli/upkeep.rs"]
 mod upkeep;
+#[path = "cli/webhooks.rs"]
+mod webhooks;
 #[path = "cli/words.rs"]
 mod words;
 #[path = "cli/world.rs"]
