@@ -136,6 +136,26 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Waits for its end, but not for ever.
+    pub(crate) fn finish(mut self) -> Finished {
+        let since = Instant::now();
+        while !self.is_over() {
+            assert!(since.elapsed() < PATIENCE, "does not end: {}", self.said());
+            thread::sleep(Duration::from_millis(5));
+        }
+        let code = self.child.wait().unwrap().code();
+        let stdout = self.answer.take().unwrap().join().unwrap();
+        Finished { code, stdout, stderr: self.said() }
+    }
+
+    /// Kills it, and answers with all that it has said on stderr.
+    pub(crate) fn last_words(mut self) -> String {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
+        self.listener.take().unwrap().join().unwrap();
+        self.said()
+    }
+
     /// Whether it ends by itself within a time.
     pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
         let since = Instant::now();

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::commands::works;
@@ -63,11 +62,11 @@ fn killed_job(example: &Example, kills: u64, whole: Duration, draw: &mut Draw, t
         if running.ends_within(moment) {
             break;
         }
-        running.signal(Signal::KILL);
-        running.end();
+        let said = running.last_words();
         site.is_deserted();
         tally.kills += 1;
         let journal = Journal::read(&site.state());
+        told_is_recorded(&said, &journal);
         seen.check(&journal, &site.encodes);
         seen.keep(&journal, &site.encodes);
         tally.cut += journal.open.len();
@@ -82,6 +81,18 @@ fn killed_job(example: &Example, kills: u64, whole: Duration, draw: &mut Draw, t
     tally.kept += seen.done.len();
     tally.encodes += seen.encodes_kept;
     has_its_files(&site, example, &result);
+}
+
+/// What the command has told as done is on record.
+fn told_is_recorded(said: &str, journal: &Journal) {
+    let told = said.lines().filter_map(|line| {
+        let (step, words) = line.strip_prefix("  ")?.split_once(' ')?;
+        words.trim_start().starts_with("done in ").then_some(step)
+    });
+    for step in told {
+        let is_done = journal.done.iter().any(|place| place.step == step);
+        assert!(is_done, "`{step}` was told as done and is not on record: {said}");
+    }
 }
 
 fn has_its_files(site: &Site, example: &Example, result: &Value) {
@@ -143,7 +154,7 @@ impl Site {
     }
 
     fn command(&self, example: &Example) -> std::process::Command {
-        let args = example.args("out", &["--data-dir", "state", "--progress", "none"]);
+        let args = example.args("out", &["--data-dir", "state", "--progress", "lines"]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut command = callsheet(&self.path, &args);
         command.env("PATH", self.encodes.path());
@@ -152,7 +163,7 @@ impl Site {
 
     /// Runs the job to its end.
     fn finish(&self, example: &Example) -> Finished {
-        Finished::from(self.command(example).output().unwrap()).has_ended_with(0)
+        Running::of(self.command(example)).finish().has_ended_with(0)
     }
 
     /// Whoever worked for an engine that is gone is gone too.

@@ -43,6 +43,9 @@ steps:
 output: '{{ steps.whole.text }}'
 ";
 
+/// Only a job that never ends takes so long.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// What the service hears.
 const TEXT: &str = "once upon a time";
 
@@ -256,7 +259,9 @@ impl Seen {
 
     fn keep(&mut self, journal: &Journal, calls: &BTreeMap<Place, usize>) {
         for place in journal.done.iter().filter(|place| place.step == "words") {
-            self.done.entry(place.clone()).or_insert_with(|| calls[place]);
+            let paid = calls.get(place).copied().unwrap_or(0);
+            assert!(paid > 0, "{place:?} has a result that nobody was asked for");
+            self.done.entry(place.clone()).or_insert(paid);
         }
         for place in journal.open.iter().filter(|place| place.step == "words") {
             *self.hit.entry(place.clone()).or_insert(0) += 1;
@@ -286,6 +291,7 @@ fn live(command: Command, fate: Option<Fate>, key: &str) -> (bool, Duration) {
         Some(Fate::After(time)) => std::thread::sleep(time),
         Some(Fate::AtPoint(..)) | None => {
             while !over.is_finished() && !server.has_ended() {
+                assert!(since.elapsed() < PATIENCE, "the job does not end: {}", server.said());
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
