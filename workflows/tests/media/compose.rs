@@ -208,3 +208,26 @@ async fn an_engine_that_stops_in_the_middle_goes_on_with_the_scenes_that_are_lef
         assert_eq!(begun[item], 1, "scene {item} of {begun:?}");
     }
 }
+
+/// A film with one scene changed encodes that scene; with other volumes it encodes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_encoded_before_is_not_encoded_again() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let mut input = input(&samples, json!({ "scene_length": 0.5 }));
+    for (change, fresh) in [(None, 2), (Some(("scenes", "green")), 1), (Some(("volume", "")), 0)] {
+        match change {
+            Some(("scenes", colour)) => {
+                input["scenes"][1] = json!(scene(&samples, colour, 1.0, "", "changed.mp4"));
+            }
+            Some(_) => input["voiceover_volume"] = json!(0.5),
+            None => {}
+        }
+        let job = engine.submit(Submit::named("merge", input.clone())).await.unwrap().job;
+        let view = job.wait().await.unwrap();
+        assert!(view.state.output().is_some(), "{:?}", view.state.phase);
+        let plan = engine.workflow("merge").unwrap();
+        let at = plan.workflow().steps.iter().position(|step| step.id == "picture").unwrap();
+        assert_eq!(2 - view.state.steps[at].recalled, fresh, "{change:?}");
+    }
+}
