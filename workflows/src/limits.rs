@@ -55,8 +55,8 @@ pub const MAX_DURATION_S: f64 = 24.0 * 3_600.0;
 /// Pictures a second: slow motion has 240. Beyond it: `media.too_many_frames`.
 pub const MAX_FRAMES_PER_SECOND: f64 = 300.0;
 
-/// Files of which a process remembers what is in them; a few kilobytes each. Beyond it the oldest is
-/// looked into again.
+/// Files of which a process remembers what is in them; a few kilobytes each. Beyond it the oldest
+/// is looked into again.
 pub const MAX_KNOWN_FILES_COUNT: usize = 2_000;
 
 /// Bytes at the start of a file that its kind is told from.

@@ -52,8 +52,8 @@ impl Frame {
         format!("{first},{second},tpad=stop=-1:stop_mode=clone{end},{COLOURS}")
     }
 
-    /// Cuts and scales, or scales and pads. `sar` is the shape of a pixel, `dar` that of the picture
-    /// as it is shown.
+    /// Cuts and scales, or scales and pads. `sar` is the shape of a pixel, `dar` that of the whole
+    /// picture as it is shown.
     fn size(&self, source: &Stream) -> String {
         let (w, h) = (self.width, self.height);
         let is_hdr = matches!(source.color_transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
