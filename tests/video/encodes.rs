@@ -4,11 +4,17 @@
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::journal::{Journal, Place};
 
-/// Programs whose runs are noted: the encoder, and the sandbox that it may run in.
-const NOTED: [&str; 2] = ["ffmpeg", "bwrap"];
+/// The programs whose runs are noted: where sandboxes work it is what makes them, for inside of one
+/// there is no ledger to write in; elsewhere the encoder itself.
+pub(crate) fn noted(alone: &'static [&'static str]) -> &'static [&'static str] {
+    let mut bwrap = Command::new("bwrap");
+    let tried = bwrap.args(["--ro-bind", "/", "/", "--unshare-net", "true"]).output();
+    if tried.is_ok_and(|ended| ended.status.success()) { &["bwrap"] } else { alone }
+}
 
 /// Programs that note, and what they have noted.
 pub(crate) struct Encodes {
@@ -28,7 +34,7 @@ impl Encodes {
     pub(crate) fn new(dir: &Path) -> Self {
         let dir = dir.join("noted");
         std::fs::create_dir_all(&dir).unwrap();
-        for program in NOTED {
+        for program in noted(&["ffmpeg"]) {
             let Some(real) = find(program) else { continue };
             // The real program dies with the one that waits for it, as it does with the engine.
             let script = format!(

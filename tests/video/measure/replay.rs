@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The programs that are the work of a job. In a sandbox it is the sandbox that is noted.
-const PROGRAMS: [&str; 4] = ["bwrap", "ffmpeg", "ffprobe", "pocketsphinx_continuous"];
+use crate::encodes::noted;
+
+/// The programs that are the work of a job.
+const PROGRAMS: [&str; 3] = ["ffmpeg", "ffprobe", "pocketsphinx_continuous"];
 
 /// Programs on the `PATH` that note how they are called and keep what they read.
 pub(super) struct Recorder {
@@ -25,7 +27,7 @@ struct Call {
 impl Recorder {
     /// Notes for an engine whose work directory is below `state`.
     pub(super) fn new(dir: &Path, state: &Path) -> Self {
-        for program in PROGRAMS {
+        for program in noted(&PROGRAMS) {
             let Some(real) = find(program) else { continue };
             // Before the call, so that a file is kept which the next attempt removes. Links cost
             // nothing, and a program that writes a file anew does not change the kept one.
@@ -93,8 +95,22 @@ fn read(bytes: &[u8]) -> (u64, Call) {
     let mut parts = text.splitn(4, '\n');
     let mut next = || parts.next().expect("a call has four parts").to_owned();
     let (at, program, directory, args) = (next(), next(), next(), next());
-    let args = args.split_terminator('\0').map(OsString::from).collect();
-    (at.parse().unwrap(), Call { program: program.into(), directory: directory.into(), args })
+    let args: Vec<OsString> = args.split_terminator('\0').map(OsString::from).collect();
+    let call = Call { program: program.into(), directory: directory.into(), args };
+    (at.parse().unwrap(), call.bare())
+}
+
+impl Call {
+    /// The call without the sandbox around it, in which all paths are those outside.
+    fn bare(self) -> Self {
+        let after = |word: &str| self.args.iter().position(|arg| arg == word).map(|n| n + 1);
+        let (Some(program), Some(directory)) = (after("--"), after("--chdir")) else { return self };
+        Self {
+            program: PathBuf::from(&self.args[program]),
+            directory: PathBuf::from(&self.args[directory]),
+            args: self.args[program + 1..].to_vec(),
+        }
+    }
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -111,4 +127,9 @@ fn a_call_is_read_as_it_was_noted() {
         (17, Some("/usr/bin/ffmpeg"), Some("/tmp"))
     );
     assert_eq!(call.args, ["-i", "a b", "x\ny"]);
+    let noted = b"17\n/usr/bin/bwrap\n/\n--chdir\0/job\0--\0/usr/bin/ffmpeg\0-i\0";
+    let call = read(noted).1;
+    let (program, directory) = (call.program.to_str(), call.directory.to_str());
+    assert_eq!((program, directory), (Some("/usr/bin/ffmpeg"), Some("/job")));
+    assert_eq!(call.args, ["-i"]);
 }
