@@ -29,13 +29,16 @@ struct Bench {
     scenes: u32,
 }
 
+/// The name of a part, and what measures it.
+type Part = (&'static str, fn(&Bench) -> Vec<Row>);
+
 #[test]
 #[ignore = "takes minutes; run it with `make bench-media`"]
 fn bench_media() {
     let bench = Bench::new();
     let wanted = text("ONLY", "");
     let mut rows: Vec<Row> = Vec::new();
-    let parts: [(&str, fn(&Bench) -> Vec<Row>); 7] = [
+    let parts: [Part; 7] = [
         ("overhead", speed::overhead),
         ("compose", speed::compose_against_two_encodes),
         ("again", speed::second_run),
