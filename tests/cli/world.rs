@@ -229,21 +229,33 @@ impl Origin {
     }
 }
 
+/// The file.
+const BODY: &str = "some notes\n";
+
 fn answer(mut stream: TcpStream, gate: &AtomicBool, count: &AtomicUsize, asks: &Sender<()>) {
     let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+    let request = head.next().and_then(Result::ok).unwrap_or_default();
     while head.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
+    if request.starts_with("HEAD") {
+        // Whoever only wants to know how large it is fetches nothing.
+        let length = BODY.len();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        return;
+    }
     count.fetch_add(1, Ordering::SeqCst);
     let _ = asks.send(());
     let since = Instant::now();
     while !gate.load(Ordering::SeqCst) && since.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(5));
     }
-    let body = "some notes\n";
-    let length = body.len();
+    let length = BODY.len();
     let _ = write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\
-         connection: close\r\n\r\n{body}"
+         connection: close\r\n\r\n{BODY}"
     );
 }
 

@@ -33,3 +33,4 @@ pub(crate) use score::{FORMAT, FROM_THE_START, Score};
 pub use sheet::{ContactSheet, Sheet, Sheeted};
 pub use still::{Moment, Still};
 pub use thumbnail::{Glance, Glanced, Thumbnail};
+pub(crate) use track::Track;

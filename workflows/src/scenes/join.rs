@@ -15,8 +15,9 @@ use super::picture::Pictured;
 use super::plan::{default_fps, rate};
 use super::rate::Rate;
 use super::sound::Sounded;
-use crate::ffmpeg::{Film, Master, Score, check_levels, open_music};
+use crate::ffmpeg::{Film, Master, Score, Track, check_levels, open_music};
 use crate::limits::{MAX_DRIFT_S, SAMPLES_PER_SECOND, SCENE_HEADROOM_RATIO};
+use crate::lower::Format;
 use crate::media::{Facts, StreamKind, input_args};
 use crate::slots::Slots;
 
@@ -59,6 +60,9 @@ pub struct Parts {
     /// Captions as SubRip that become a track which viewers can switch on.
     #[serde(default)]
     pub captions: Option<Artifact>,
+    /// The language of the captions as a code, such as `en`; the track is tagged with it.
+    #[serde(default)]
+    pub language: Option<String>,
 }
 
 fn default_music_volume() -> f64 {
@@ -233,12 +237,10 @@ async fn film(
     copied.extend(["-video_track_timescale".to_owned(), ticks.0.to_string()]);
     let mut behind = Vec::new();
     if let Some(artifact) = &input.captions {
-        let from = context.open(artifact).await?;
-        fs::copy(from, work.join("captions.srt"))?;
-        beside.extend(["-f", "srt", "-i"].map(OsString::from));
-        beside.push(file(&work.join("captions.srt")));
-        behind.extend(["-map".to_owned(), format!("{captions}:s:0")]);
-        behind.extend(["-c:s", "mov_text"].map(str::to_owned));
+        let spoken = input.language.as_deref();
+        let track = Track::open(artifact, spoken, Format::Mp4, context).await?;
+        beside.extend(track.input());
+        behind.extend(track.output(captions, 0));
     }
     copied.extend(["-dn", "-map_metadata", "-1", "-map_chapters", "-1"].map(str::to_owned));
     let score = Score {
