@@ -253,18 +253,23 @@ async fn a_deed_that_never_began_is_in_no_doubt() {
     let outside = Outside::silent(0);
     let places = format!("{:?}", (0..1_024).collect::<Vec<u32>>());
     let full = format!(
-        "name: full\nsteps:\n  - {{ id: n, uses: nap, with: {{ millis: 600000 }}, \
-         concurrency: 1024, for_each: {places} }}"
+        "name: full\nsteps:\n  - {{ id: n, uses: stay, concurrency: 1024, for_each: {places} }}"
     );
     let pay = workflow("  - { id: pay, uses: once, in_doubt: hold }");
     let directory = tempfile::tempdir().unwrap();
+    let begun = Runs::default();
     let open = async || {
-        let builder = kinds(&Runs::default()).step(outside.clone()).workflow(&*full);
-        builder.workflow(&*pay).data_dir(directory.path()).open().await.unwrap()
+        let count = begun.clone();
+        let stay = move |_: Value, _: StepContext| {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<StepResult<Value>>()
+        };
+        let builder = kinds(&Runs::default()).step(outside.clone()).step_fn("stay", stay);
+        builder.workflow(&*full).workflow(&*pay).data_dir(directory.path()).open().await.unwrap()
     };
     let engine = open().await;
     engine.submit(Submit::named("full", json!({}))).await.unwrap();
-    eventually("all places are taken", || engine.stats().attempts_open == 1_024).await;
+    eventually("all places are taken", || begun.load(Ordering::SeqCst) == 1_024).await;
     let job = submit(&engine).await;
     eventually("the deed waits for one", || engine.stats().attempts_open == 1_025).await;
     engine.stop_now().await;
