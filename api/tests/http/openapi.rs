@@ -26,6 +26,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/jobs"),
     ("post", "/v1/jobs/{id}/cancel"),
     ("post", "/v1/jobs/{id}/steps/{step}/resolve"),
+    ("post", "/v1/jobs/{id}/webhook"),
     ("post", "/v1/uploads"),
     ("post", "/v1/workflows/validate"),
 ];
