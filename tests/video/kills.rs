@@ -63,7 +63,7 @@ fn killed_job(example: &Example, kills: u64, whole: Duration, draw: &mut Draw, t
             break;
         }
         let said = running.last_words();
-        site.is_deserted();
+        site.settles();
         tally.kills += 1;
         let journal = Journal::read(&site.state());
         told_is_recorded(&said, &journal);
@@ -166,16 +166,21 @@ impl Site {
         Running::of(self.command(example)).finish().has_ended_with(0)
     }
 
-    /// Whoever worked for an engine that is gone is gone too.
-    fn is_deserted(&self) {
+    /// Whoever worked for an engine that is gone is gone too, or at the latest when the next one
+    /// starts: a program that is just being shut in may lose its parent before it is tied to it.
+    fn settles(&self) -> bool {
         let state = self.state();
-        let gone = (0..1_000).any(|_| {
+        (0..100).any(|_| {
             !state.is_dir() || workers(&state).is_empty() || {
                 std::thread::sleep(Duration::from_millis(10));
                 false
             }
-        });
-        assert!(gone, "processes outlived the engine: {:?}", workers(&state));
+        })
+    }
+
+    /// Nobody works for the job any more.
+    fn is_deserted(&self) {
+        assert!(self.settles(), "processes outlived the job: {:?}", workers(&self.state()));
     }
 
     /// No file is left of work that is over.
