@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Callsheet needs and this machine lacks; quick and silent when all is there.
-# With --for-tests also what only the tests need (rustfmt and clippy).
+# With --for-tests also what only the tests need (rustfmt and clippy). The sandbox, bubblewrap, is
+# installed where that works; without it all else does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -37,6 +38,8 @@ missing_packages() {
     has_speech_model || echo pocketsphinx-en-us
     has_font || echo fonts-dejavu-core
 }
+
+may_become_root() { [ "$(id -u)" = 0 ] || has sudo; }
 
 # How to become root: `as_root` holds the words that go before a command.
 become_root() {
@@ -78,6 +81,22 @@ install_packages() {
         'look at what apt-get said above'
 }
 
+# The sandbox comes along with what is installed anyway, and for the tests. Where it cannot be had
+# Callsheet works without it, so that is a note.
+install_sandbox() {
+    has bwrap && return
+    if has apt-get && may_become_root; then
+        become_root
+        # Nobody is asked for a password for its sake alone.
+        [ "${#as_root[@]}" = 0 ] || as_root=(sudo -n)
+        say 'installing bubblewrap'
+        apt_install bubblewrap 2>/dev/null || {
+            "${as_root[@]}" apt-get -qq update >&2 && apt_install bubblewrap
+        } || true
+    fi
+    has bwrap || say 'note: without bubblewrap ffmpeg runs without a sandbox; all else works'
+}
+
 check_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -111,6 +130,7 @@ check_ffmpeg() {
 
 mapfile -t packages < <(missing_packages)
 [ "${#packages[@]}" = 0 ] || install_packages
+if [ "${#packages[@]}" != 0 ] || [ "${1:-}" = --for-tests ]; then install_sandbox; fi
 check_rust
 [ "${1:-}" != --for-tests ] || check_components
 check_ffmpeg

@@ -12,6 +12,7 @@ const BASE: &[&str] = &["awk", "bash", "dirname", "env", "grep", "head", "id", "
 /// A machine with all that Callsheet needs.
 const COMPLETE: &[(&str, &str)] = &[
     ("ar", ""),
+    ("bwrap", ""),
     ("cargo", ""),
     ("cc", ""),
     ("fc-list", "echo a.ttf"),
@@ -22,12 +23,15 @@ const COMPLETE: &[(&str, &str)] = &[
     ("rustc", "echo 'rustc 1.99.0-nightly (abc 2030-01-01)'"),
 ];
 
-/// A package manager that knows its packages only after `update`, and then installs a voice.
+/// A package manager that knows its packages only after `update`, and then installs the voice or
+/// the sandbox.
 const APT: &str = r#"
 echo "apt-get $*" >>"$LOG"
 case "$*" in
   *update) : >"$TOOLS/lists" ;;
-  *install*) [ -e "$TOOLS/lists" ] || exit 100; /bin/ln -s "$TOOLS/ffprobe" "$TOOLS/flite" ;;
+  *install*) [ -e "$TOOLS/lists" ] || exit 100 ;;&
+  *flite) /bin/ln -s "$TOOLS/ffprobe" "$TOOLS/flite" ;;
+  *bubblewrap) /bin/ln -s "$TOOLS/ffprobe" "$TOOLS/bwrap" ;;
 esac
 "#;
 
@@ -38,8 +42,12 @@ struct Run {
     log: String,
 }
 
-/// Runs the script on a complete machine without `missing` and with `extra` tools.
+/// Runs the script for the tests on a complete machine without `missing` and with `extra` tools.
 fn setup(missing: &[&str], extra: &[(&str, &str)]) -> Run {
+    setup_for(&["--for-tests"], missing, extra)
+}
+
+fn setup_for(arguments: &[&str], missing: &[&str], extra: &[(&str, &str)]) -> Run {
     let tools = tempfile::tempdir().expect("a temporary folder can be made");
     let tools = tools.path();
     for name in BASE {
@@ -58,7 +66,8 @@ fn setup(missing: &[&str], extra: &[(&str, &str)]) -> Run {
     fs::create_dir(&model).expect("a folder can be made");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup.sh");
     let output = Command::new("/bin/bash")
-        .args([script.as_os_str(), "--for-tests".as_ref()])
+        .arg(script)
+        .args(arguments)
         .env_clear()
         .envs([("PATH", tools), ("TOOLS", tools), ("LOG", &log), ("CALLSHEET_MODEL_DIR", &model)])
         .output()
@@ -89,6 +98,39 @@ fn what_is_missing_is_installed_after_the_lists_are_fetched() {
         .collect();
     assert_eq!(deeds, ["install", "update", "install"], "{}", run.log);
     assert!(run.log.ends_with("install -y --no-install-recommends flite\n"), "{}", run.log);
+}
+
+/// What the script asks its package manager to install, in order.
+fn installed(run: &Run) -> Vec<&str> {
+    let lines = run.log.lines().filter(|line| line.contains(" install "));
+    lines.filter_map(|line| line.rsplit(' ').next()).collect()
+}
+
+#[test]
+fn the_sandbox_comes_along_and_its_lack_is_a_note() {
+    type Tools = &'static [(&'static str, &'static str)];
+    let apt: Tools = &[("apt-get", APT), ("id", "echo 0")];
+    let broken: Tools =
+        &[("apt-get", "echo \"apt-get $*\" >>\"$LOG\"; exit 100"), ("id", "echo 0")];
+    let user: Tools = &[("apt-get", APT), ("id", "echo 1000")];
+    let (plain, tests): (&[&str], &[&str]) = (&[], &["--for-tests"]);
+    let once: &[&str] = &["bubblewrap"];
+    let again: &[&str] = &["bubblewrap", "bubblewrap"];
+    for (arguments, missing, tools, asked, note) in [
+        (tests, &["bwrap"][..], apt, again, false),
+        // The lists were not fetched, so it was not tried again.
+        (tests, &["bwrap"], broken, once, true),
+        (tests, &["bwrap"], &[("id", "echo 0")], &[], true),
+        (tests, &["bwrap"], user, &[], true),
+        // Nothing else is missing: a plain set-up leaves the machine alone.
+        (plain, &["bwrap"], apt, &[], false),
+        (plain, &["bwrap", "flite"], apt, &["flite", "flite", "bubblewrap"], false),
+    ] {
+        let run = setup_for(arguments, missing, tools);
+        assert!(run.succeeded, "{arguments:?} without {missing:?}: {}", run.said);
+        assert_eq!(installed(&run), asked, "{arguments:?} without {missing:?}: {}", run.said);
+        assert_eq!(run.said.contains("note: without bubblewrap"), note, "{}", run.said);
+    }
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use callsheet_actors::{StepError, StepResult};
+use rustix::fs::OFlags;
 
 use super::meter::Meter;
 use super::room;
@@ -21,11 +23,14 @@ pub(super) async fn copy(from: &Path, to: &Path, meter: Meter) -> StepResult<()>
 }
 
 fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
-    let mut source = open(from)?;
+    let source = open(from)?;
     let length = source.metadata().map_err(|error| unreadable(from, &error))?.len();
     meter.expect(Some(length))?;
     room::check(to.parent().unwrap_or(Path::new(".")), length)?;
     let mut copy = File::create(to).map_err(room::explain)?;
+    // What the file says it has, and no more: those that the kernel makes up say 0, hold what is
+    // nobody's business, and some of them wait for ever.
+    let mut source = source.take(length);
     let mut piece = vec![0; COPY_PIECE_BYTES];
     loop {
         // A copy in a thread is not dropped like a future: it looks up between two pieces.
@@ -41,7 +46,9 @@ fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
     }
 }
 
-/// Opens a regular file. Its kind is asked first: opening a pipe would wait for a writer.
+/// Opens a regular file. Its kind is asked first, for a device may do something when it is opened,
+/// and of what was opened again, for somebody may have put another in its place: a pipe would
+/// otherwise wait for a writer.
 fn open(path: &Path) -> StepResult<File> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     let about = fs::metadata(&path).map_err(|error| {
@@ -52,11 +59,20 @@ fn open(path: &Path) -> StepResult<File> {
         }
         unreadable(&path, &error)
     })?;
-    if !about.is_file() {
-        let message = format!("`{}` is not a regular file", path.display());
-        return Err(StepError::fatal("fetch.not_a_file", message));
+    check_kind(&path, &about)?;
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = options.open(&path).map_err(|error| unreadable(&path, &error))?;
+    check_kind(&path, &file.metadata().map_err(|error| unreadable(&path, &error))?)?;
+    Ok(file)
+}
+
+fn check_kind(path: &Path, about: &fs::Metadata) -> StepResult<()> {
+    if about.is_file() {
+        return Ok(());
     }
-    File::open(&path).map_err(|error| unreadable(&path, &error))
+    let message = format!("`{}` is not a regular file", path.display());
+    Err(StepError::fatal("fetch.not_a_file", message))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StepError {

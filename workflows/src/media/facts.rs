@@ -112,7 +112,7 @@ impl Facts {
     ///
     /// # Errors
     /// `media.too_many_streams`, `media.too_long`, `media.too_many_pixels`,
-    /// `media.too_many_frames`.
+    /// `media.too_many_frames`, `media.unreadable` when there is no size to go by.
     pub(crate) fn check(&self) -> StepResult<()> {
         let refused = |code: &str, message: String| Err(StepError::fatal(code, message));
         let count = self.streams.len();
@@ -126,6 +126,13 @@ impl Facts {
             return refused("media.too_long", message);
         }
         for stream in &self.streams {
+            // What no decoder would take is not even told.
+            let is_known = stream.kind == StreamKind::Video && stream.codec.is_some();
+            if is_known && (stream.width.is_none() || stream.height.is_none()) {
+                let message =
+                    format!("stream {} has no size that a picture can have", stream.index);
+                return refused("media.unreadable", message);
+            }
             let (width, height) = (stream.width.unwrap_or(0), stream.height.unwrap_or(0));
             let side = width.max(height) as usize;
             if u64::from(width) * u64::from(height) > MAX_PICTURE_PIXELS || side > MAX_SIDE_PIXELS {
@@ -369,6 +376,7 @@ mod tests {
         for (streams, duration, code) in [
             (json!([video(1920, 1080, "60/1")]), "10", None),
             (json!([video(60_000, 60_000, "25/1")]), "10", Some("media.too_many_pixels")),
+            (json!([video(0, 0, "25/1")]), "10", Some("media.unreadable")),
             (json!([video(20_000, 2, "25/1")]), "10", Some("media.too_many_pixels")),
             (json!([video(64, 64, "1000000000/1")]), "10", Some("media.too_many_frames")),
             (json!([video(64, 64, "25/1")]), "315360000", Some("media.too_long")),

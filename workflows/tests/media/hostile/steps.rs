@@ -1,17 +1,14 @@
-//! Files that want ffmpeg to read other files. Next to each lies one that nobody may open.
+//! Single steps that are given files which want ffmpeg to read others. Next to each lies one that
+//! nobody may open.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use callsheet_actors::Engine;
 use serde_json::json;
 
-use crate::samples::{Samples, check};
+use super::canary::Canary;
+use crate::samples::Samples;
 use crate::support::{artifact, code, engine, offline, run, step, stored};
 
 /// Scripts that ffmpeg follows when it is let, whatever they are called. `CANARY` is the film.
@@ -25,41 +22,6 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("a text file", "file canary.mp4\n"),
     ("an XML document", "<?xml version=\"1.0\"?><MPD><BaseURL>file://CANARY</BaseURL></MPD>"),
 ];
-
-/// A pipe in the place of a film. Opening it for writing waits until somebody opens it for reading,
-/// so a thread that waits there knows whether anybody did.
-struct Canary {
-    path: PathBuf,
-    sung: Arc<AtomicBool>,
-    waiting: Option<JoinHandle<()>>,
-}
-
-/// Do not wait for the other end of a pipe.
-const O_NONBLOCK: i32 = 0o4000;
-
-impl Canary {
-    fn new(samples: &Samples) -> Self {
-        let path = samples.path("canary.mp4");
-        check(Command::new("mkfifo").arg(&path));
-        let sung = Arc::new(AtomicBool::new(false));
-        let (pipe, singing) = (path.clone(), sung.clone());
-        let waiting = std::thread::spawn(move || {
-            OpenOptions::new().write(true).open(pipe).unwrap();
-            singing.store(true, Ordering::SeqCst);
-        });
-        Self { path, sung, waiting: Some(waiting) }
-    }
-
-    /// Lets the thread go; answers whether it had been woken by somebody else.
-    fn was_opened(mut self) -> bool {
-        let opened = self.sung.load(Ordering::SeqCst);
-        let mut reader = OpenOptions::new();
-        // Open until the thread has ended: it may come to the pipe only now.
-        let _reader = reader.read(true).custom_flags(O_NONBLOCK).open(&self.path).unwrap();
-        self.waiting.take().unwrap().join().unwrap();
-        opened
-    }
-}
 
 fn script(text: &str, canary: &Path) -> String {
     text.replace("CANARY", canary.to_str().unwrap())
