@@ -28,7 +28,7 @@ pub(crate) use master::{Film, Master, check_levels, open_music};
 pub use mix::{MixMusic, Mixed, Scoring};
 pub use mux::{Mux, Muxed, Subtitled};
 pub use resolution::Resolution;
-pub(crate) use run::Run;
+pub(crate) use run::{READ_ONLY, Run};
 pub(crate) use score::{FORMAT, FROM_THE_START, Score};
 pub use sheet::{ContactSheet, Sheet, Sheeted};
 pub use still::{Moment, Still};

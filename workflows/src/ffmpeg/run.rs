@@ -17,6 +17,10 @@ use crate::sandbox::{self, Access};
 use crate::slots::Slots;
 use crate::tools::FFMPEG;
 
+/// A directory within an attempt's work directory that no run may write to: the place for links to
+/// what is stored.
+pub(crate) const READ_ONLY: &str = "read-only";
+
 /// A run of ffmpeg that is being put together.
 pub(crate) struct Run {
     context: StepContext,
@@ -155,7 +159,8 @@ impl Run {
     /// holds what lists and filters name, and where it writes to.
     fn access(&self) -> StepResult<Access> {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-        let mut access = Access::default().write(absolute(self.context.work_dir()?));
+        let work = absolute(self.context.work_dir()?);
+        let mut access = Access::default().read(work.join(READ_ONLY)).write(work);
         if let Some(directory) = &self.directory {
             access = access.inside(absolute(directory));
         }
@@ -236,6 +241,44 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::sandbox::{Confinement, Sandbox};
+
+    /// Whether a run writes over a file that is linked into the directory for links.
+    async fn writes_to_a_link(mode: Sandbox) -> bool {
+        let body = |_: Option<Value>, context: StepContext| async move {
+            let stored = context.work_dir()?.join("stored");
+            let links = context.work_dir()?.join(READ_ONLY);
+            std::fs::create_dir(&links)?;
+            std::fs::write(&stored, "part")?;
+            std::fs::hard_link(&stored, links.join("part"))?;
+            let run = Run::new(&context, None).args(["-f", "lavfi", "-i", "color=size=16x16"]);
+            let run = run.args(["-frames:v", "1", "-f", "rawvideo"]).arg(links.join("part"));
+            let ended = run.run(&Slots::new(1)).await.is_ok();
+            let written = std::fs::read(&stored)? != b"part";
+            assert_eq!(ended, written);
+            Ok(Value::Bool(written))
+        };
+        let builder = Engine::builder().in_memory().provide(mode).step_fn("write", body);
+        let engine = builder.open().await.unwrap();
+        let definition = r#"{ "name": "write", "output": "{{ steps.it }}", "steps": [
+            { "id": "it", "uses": "write", "with": null, "retry": { "max_attempts": 1 } }] }"#;
+        let plan = engine.validate(definition).unwrap();
+        let job = engine.submit(Submit::plan(plan, Value::Null)).await.unwrap().job;
+        let view = job.wait().await.unwrap();
+        view.state.output().unwrap_or_else(|| panic!("{:?}", view.state.failure()))
+            == &Value::Bool(true)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_linked_cannot_be_written_over() {
+        if let Confinement::Unavailable(why) = Sandbox::Auto.confinement() {
+            eprintln!("NOT TESTED: there is no sandbox here: {why}");
+            return;
+        }
+        assert!(!writes_to_a_link(Sandbox::Require).await);
+        // That nothing else keeps it from doing so.
+        assert!(writes_to_a_link(Sandbox::Off).await);
+    }
 
     /// A film without an end ends at its limit, and ffmpeg with it.
     #[tokio::test(flavor = "multi_thread")]

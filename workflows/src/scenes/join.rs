@@ -15,7 +15,7 @@ use super::picture::Pictured;
 use super::plan::{default_fps, rate};
 use super::rate::Rate;
 use super::sound::Sounded;
-use crate::ffmpeg::{Film, Master, Score, Track, check_levels, open_music};
+use crate::ffmpeg::{Film, Master, READ_ONLY, Score, Track, check_levels, open_music};
 use crate::limits::{MAX_DRIFT_S, SAMPLES_PER_SECOND, SCENE_HEADROOM_RATIO};
 use crate::lower::Format;
 use crate::media::{Facts, StreamKind, input_args};
@@ -131,7 +131,7 @@ impl Step for JoinScenes {
         let rate = rate(input.fps)?;
         let frames = input.frames(rate)?;
         let work = std::path::absolute(context.work_dir()?)?;
-        gather(&input, rate, &work, &context).await?;
+        gather(&input, rate, &work.join(READ_ONLY), &context).await?;
         let film = film(&input, rate, frames, &work, (&context, &self.slots)).await?;
         let mastered = Master::new(film, &context, &self.slots).make(input.loudness_lufs).await?;
         check_length(&mastered.facts, rate, frames)?;
@@ -164,20 +164,22 @@ impl Parts {
     }
 }
 
-/// Puts the parts into the directory under names of ours, and writes the lists of them.
-async fn gather(parts: &Parts, rate: Rate, work: &Path, context: &StepContext) -> StepResult<()> {
+/// Puts the parts into the directory under names of ours, and writes the lists of them. They are
+/// what is stored itself: the directory is one that nobody writes to from now on.
+async fn gather(parts: &Parts, rate: Rate, to: &Path, context: &StepContext) -> StepResult<()> {
+    fs::create_dir(to)?;
     for (n, (picture, sound)) in parts.pictures.iter().zip(&parts.sounds).enumerate() {
         for (file, name) in [(&picture.picture, picture_name(n)), (&sound.sound, sound_name(n))] {
-            let (from, to) = (context.open(file).await?, work.join(name));
+            let (from, link) = (context.open(file).await?, to.join(name));
             // A link costs nothing; between two disks there is none.
-            if fs::hard_link(&from, &to).is_err() {
-                fs::copy(&from, &to)?;
+            if fs::hard_link(&from, &link).is_err() {
+                fs::copy(&from, &link)?;
             }
         }
     }
     let frames: Vec<u64> = parts.pictures.iter().map(|part| part.frames).collect();
     for (name, text) in LISTS.iter().zip(lists(&frames, rate)) {
-        fs::write(work.join(name), text)?;
+        fs::write(to.join(name), text)?;
     }
     Ok(())
 }
@@ -218,7 +220,7 @@ async fn film(
     work: &Path,
     (context, slots): (&StepContext, &Slots),
 ) -> StepResult<Film> {
-    let [pictures, sounds] = LISTS.map(|name| list_args(&work.join(name)));
+    let [pictures, sounds] = LISTS.map(|name| list_args(&work.join(READ_ONLY).join(name)));
     let mut heard = sounds;
     let mut music = None;
     if let Some(artifact) = &input.music {

@@ -116,7 +116,7 @@ impl Place {
 
     /// That nobody asked for anything, and that no process, no directory of work and no file is
     /// left but those that were fetched, beside what is known of the good ones.
-    async fn is_as_before(self, fetched: &BTreeSet<String>) {
+    async fn must_be_as_before(self, fetched: &BTreeSet<String>) {
         let work = files(&self.data.join("work"));
         assert!(work.is_empty(), "left of the work: {work:?}");
         let data = self.data.to_str().unwrap();
@@ -292,7 +292,7 @@ async fn every_door_refuses_what_means_harm() {
     let refused = [scripts(&place), bombs(&place), names(&place)].concat();
     assert_eq!(wrong_answers(&place, &good, &refused).await, [""; 0]);
     let fetched = fetched(&place);
-    place.is_as_before(&fetched).await;
+    place.must_be_as_before(&fetched).await;
 }
 
 /// What a job may name is the operator's to say: a server that was not told otherwise takes neither
@@ -312,7 +312,7 @@ async fn every_door_of_a_server_leads_outside_only() {
         let good = Good { film: (&source).into(), sound: (&source).into() };
         assert_eq!(wrong_answers(&place, &good, &vec![(source, code)]).await, [""; 0]);
     }
-    place.is_as_before(&BTreeSet::new()).await;
+    place.must_be_as_before(&BTreeSet::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
