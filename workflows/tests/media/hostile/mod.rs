@@ -1,5 +1,5 @@
-//! Files that want to do harm, at every door of every shipped workflow: each is refused with its own
-//! code, nothing else is read, and nothing is left behind.
+//! Files that want to do harm, at every door of every shipped workflow: each is refused with its
+//! own code, nothing else is read, and nothing is left behind.
 
 mod bombs;
 mod canary;
