@@ -26,13 +26,18 @@ fn killed_at_random_moments_every_workflow_ends_and_repeats_nothing() {
     let seed = number("CALLSHEET_KILL_SEED", 0x5eed);
     let mut draw = Draw(seed);
     for example in wanted() {
-        let whole = works(&example);
+        let mut whole = works(&example);
         let mut tally = Tally::default();
         while tally.kills < wanted_kills {
             assert!(tally.jobs < wanted_kills * 4 + 8, "too many jobs end before their kill");
             tally.jobs += 1;
             let kills = KILLS_A_JOB.min(wanted_kills - tally.kills);
+            let killed = tally.kills;
             killed_job(&example, kills, whole, &mut draw, &mut tally);
+            if tally.kills == killed {
+                // The machine is less busy than it was: a job takes less time than that.
+                whole = whole.mul_f64(0.8);
+            }
         }
         println!(
             "{}: {} kills of {} jobs (seed {seed}), all succeeded; {} steps and {} encodes were \
