@@ -19,6 +19,8 @@ pub(crate) fn noted(alone: &'static [&'static str]) -> &'static [&'static str] {
 /// Programs that note, and what they have noted.
 pub(crate) struct Encodes {
     dir: PathBuf,
+    /// The engine's directory of work: `<job>/<fence>` is named below it.
+    work: PathBuf,
 }
 
 /// A run that has ended well.
@@ -30,8 +32,8 @@ pub(crate) struct Encode {
 }
 
 impl Encodes {
-    /// Puts the programs into a directory.
-    pub(crate) fn new(dir: &Path) -> Self {
+    /// Puts the programs into a directory, for an engine that works in `work`.
+    pub(crate) fn new(dir: &Path, work: PathBuf) -> Self {
         let dir = dir.join("noted");
         std::fs::create_dir_all(&dir).unwrap();
         for program in noted(&["ffmpeg"]) {
@@ -48,7 +50,7 @@ impl Encodes {
             std::fs::write(&path, script).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Self { dir }
+        Self { dir, work }
     }
 
     /// The `PATH` on which they come first.
@@ -63,8 +65,8 @@ impl Encodes {
         let text = std::fs::read(self.dir.join("ledger")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let encodes = lines.map(|line| Encode { attempt: attempt(line), line: line.to_owned() });
-        encodes.collect()
+        let encode = |line: &str| Encode { attempt: attempt(line, &self.work), line: line.into() };
+        lines.map(encode).collect()
     }
 }
 
@@ -81,15 +83,17 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-/// The job and the fence: the two names below the first directory that is called `work`.
-fn attempt(line: &str) -> Option<(String, u64)> {
-    let mut names = line.split(['/', ' ']).skip_while(|name| *name != "work").skip(1);
+/// The job and the fence: the two names below the engine's directory of work.
+fn attempt(line: &str, work: &Path) -> Option<(String, u64)> {
+    let (_, below) = line.split_once(&format!("{}/", work.display()))?;
+    let mut names = below.split(['/', ' ']);
     Some((names.next()?.to_owned(), names.next()?.parse().ok()?))
 }
 
 #[test]
 fn the_attempt_stands_in_the_line() {
-    let line = ["-y -i file:", "x", "state", "work", "J-1", "7", "out.mp4 "].join("/");
-    assert_eq!(attempt(&line), Some(("J-1".to_owned(), 7)));
-    assert_eq!(attempt("/ -i a.mp4 -f null -"), None);
+    let work = Path::new("/work/state/work");
+    let line = "/work/clone -y -i file:/work/state/work/J-1/7/out.mp4 ";
+    assert_eq!(attempt(line, work), Some(("J-1".to_owned(), 7)));
+    assert_eq!(attempt("/work/clone -i a.mp4 -f null -", work), None);
 }

@@ -150,7 +150,7 @@ impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().canonicalize().unwrap();
-        let encodes = Encodes::new(&path);
+        let encodes = Encodes::new(&path, path.join("state/work"));
         Self { _dir: dir, path, encodes }
     }
 
@@ -224,7 +224,7 @@ impl Draw {
 #[test]
 fn a_repeated_encode_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let encodes = Encodes::new(dir.path());
+    let encodes = Encodes::new(dir.path(), dir.path().join("work"));
     let place = Place { job: "J".into(), step: "burn".into(), item: 0 };
     let mut journal = Journal::default();
     for fence in [3, 4] {
