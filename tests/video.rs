@@ -9,6 +9,8 @@ mod cancels;
 mod commands;
 #[path = "video/compat.rs"]
 mod compat;
+#[path = "draw/mod.rs"]
+mod draw;
 #[path = "video/encodes.rs"]
 mod encodes;
 #[path = "cli/fakes.rs"]

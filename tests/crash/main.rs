@@ -8,6 +8,8 @@
 //! which is printed. A kill says nothing about power loss: the page cache survives it.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[path = "../draw/mod.rs"]
+mod draw;
 mod fate;
 mod kinds;
 mod ledger;
@@ -16,6 +18,7 @@ mod parent;
 mod sweep;
 mod victim;
 
+use draw::{Draw, number};
 use fate::Fate;
 use parent::World;
 
@@ -59,20 +62,4 @@ fn random_kills_lose_nothing_and_repeat_nothing() {
     assert!(accepted as u64 >= rounds, "too few jobs were accepted for the kills to mean anything");
     assert!(succeeded * 2 > accepted, "too few succeeded for it to mean anything");
     assert!(repeated > 0, "no kill ever hit a running step, so nothing was shown");
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// Numbers from a seed (xorshift64*, Vigna 2016).
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
-    }
 }

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod disk;
+#[path = "../draw/mod.rs"]
+mod draw;
 mod found;
 mod full;
 mod power;
@@ -22,11 +24,6 @@ mod words;
 #[ignore = "started by the other tests of this file"]
 fn victim() {
     victim::run();
-}
-
-/// A number from the environment.
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// A directory in memory where there is one: what is made in it is made thousands of times.

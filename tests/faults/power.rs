@@ -25,8 +25,8 @@ const SKIPPED: &str = "skipped: no power is cut here:";
 
 #[test]
 fn a_power_cut_loses_nothing_acknowledged() {
-    let cuts = crate::number("CALLSHEET_POWER_CUTS", 20);
-    let seed = crate::number("CALLSHEET_POWER_SEED", 0x5eed);
+    let cuts = crate::draw::number("CALLSHEET_POWER_CUTS", 20);
+    let seed = crate::draw::number("CALLSHEET_POWER_SEED", 0x5eed);
     for file_system in ["ext4", "xfs"] {
         match Machine::new(file_system) {
             Ok(machine) => many_cuts(machine, cuts, seed),

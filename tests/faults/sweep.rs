@@ -100,7 +100,7 @@ fn a_disk_that_lies_loses_and_is_never_believed() {
 /// The places of a trace where each kind of crash leaves something that another place does not.
 fn crashes(calls: &[Call]) -> Vec<(usize, Crash)> {
     let mut crashes = Vec::new();
-    let seeds = if is_complete() { crate::number("CALLSHEET_SWEEP_SEEDS", 4) } else { 1 };
+    let seeds = if is_complete() { crate::draw::number("CALLSHEET_SWEEP_SEEDS", 4) } else { 1 };
     for (n, call) in calls.iter().enumerate() {
         if matches!(call.what, What::Say(_)) {
             continue;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::commands::works;
+use super::draw::{Draw, number};
 use super::encodes::{Encodes, noted};
 use super::journal::{Journal, Place};
 use super::media::{files, workers};
@@ -196,27 +197,6 @@ impl Site {
             left.retain(|path| path.file_name().is_none_or(|name| name != "lock"));
             assert_eq!(left, Vec::<PathBuf>::new(), "in {place}");
         }
-    }
-}
-
-pub(crate) fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// Numbers from a seed (xorshift64*, Vigna 2016).
-pub(crate) struct Draw(pub(crate) u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
-    }
-
-    /// A number from 0 to 1.
-    pub(crate) fn share(&mut self) -> f64 {
-        self.next() as f64 / f64::from(u32::MAX)
     }
 }
 

@@ -14,9 +14,9 @@ use callsheet::server::client::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::draw::{Draw, number};
 use super::fakes::{Fake, KEY};
 use super::journal::{Journal, Place};
-use super::kills::{Draw, number};
 use super::media::{address, serve_command, workers};
 use super::samples;
 use super::world::Running;

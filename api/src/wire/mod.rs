@@ -14,6 +14,7 @@ mod percent;
 mod problem;
 mod secret;
 mod time;
+mod translate;
 mod workflow;
 
 pub use actor::{Actor, ActorList};
@@ -30,6 +31,6 @@ pub use kin::{Parent, Webhook, WebhookEvent};
 pub use problem::{DefinitionProblem, Problem, Validation};
 pub use workflow::{Workflow, WorkflowList, WorkflowStep, WorkflowSummary};
 
-pub(crate) use event::Translator;
 pub(crate) use percent::percent;
 pub(crate) use time::rfc3339;
+pub(crate) use translate::Translator;

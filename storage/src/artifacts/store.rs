@@ -414,10 +414,10 @@ pub(super) fn io_error(what: &'static str, path: &Path, source: io::Error) -> Ar
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn new_store() -> (tempfile::TempDir, ArtifactStore) {
+    pub(in crate::artifacts) fn new_store() -> (tempfile::TempDir, ArtifactStore) {
         let root = tempfile::tempdir().unwrap();
         let store = ArtifactStore::open(root.path().join("artifacts")).unwrap();
         (root, store)

@@ -169,13 +169,8 @@ mod tests {
     use std::time::Duration;
 
     use super::super::Terms;
+    use super::super::store::tests::new_store;
     use super::*;
-
-    fn new_store() -> (tempfile::TempDir, ArtifactStore) {
-        let root = tempfile::tempdir().unwrap();
-        let store = ArtifactStore::open(root.path().join("artifacts")).unwrap();
-        (root, store)
-    }
 
     fn lasting(seconds: u64) -> Terms {
         Terms { keep_for: Some(Duration::from_secs(seconds)), hold: None }

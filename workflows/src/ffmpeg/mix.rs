@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::master::{Film, Master, check_levels, open_music};
-use super::score::Score;
+use super::score::{Score, default_fade_out_s, default_music_volume};
 use crate::lower::Format;
 use crate::media::{OpenMedia, StreamKind, copied_length, input_args};
 use crate::slots::Slots;
@@ -52,14 +52,6 @@ pub struct Scoring {
 
 fn default_video_volume() -> f64 {
     1.0
-}
-
-fn default_music_volume() -> f64 {
-    0.3
-}
-
-fn default_fade_out_s() -> f64 {
-    2.0
 }
 
 #[allow(clippy::unnecessary_wraps)] // The field is an `Option`: `null` means something else.

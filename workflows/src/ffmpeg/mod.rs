@@ -29,7 +29,7 @@ pub use mix::{MixMusic, Mixed, Scoring};
 pub use mux::{Mux, Muxed, Subtitled};
 pub use resolution::Resolution;
 pub(crate) use run::{READ_ONLY, Run};
-pub(crate) use score::{FORMAT, FROM_THE_START, Score};
+pub(crate) use score::{FORMAT, FROM_THE_START, Score, default_fade_out_s, default_music_volume};
 pub use sheet::{ContactSheet, Sheet, Sheeted};
 pub use still::{Moment, Still};
 pub use thumbnail::{Glance, Glanced, Thumbnail};

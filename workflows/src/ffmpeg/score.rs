@@ -15,6 +15,16 @@ pub(crate) const FROM_THE_START: &str = "aresample=48000:async=1:first_pts=0";
 /// a syllable, and comes back in the pause behind a sentence, not in the one behind a word.
 const DUCK: &str = "sidechaincompress=threshold=0.03:ratio=6:attack=50:release=500";
 
+/// The music's volume where none is given: it lies under speech without covering it.
+pub(crate) fn default_music_volume() -> f64 {
+    0.3
+}
+
+/// How long the music fades out where nothing is said of it.
+pub(crate) fn default_fade_out_s() -> f64 {
+    2.0
+}
+
 /// What is laid under what, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Score {

@@ -6,16 +6,19 @@
 
 mod codec;
 mod decide;
+mod fate;
 mod filters;
 mod format;
+mod lowered;
 mod plan;
 mod smart;
 
 pub(crate) use codec::{Maker, picture_args};
 pub use codec::{PictureCodec, Quality, SoundCodec};
-pub use decide::{Fate, Way};
-pub(crate) use decide::{Lowered, lower};
+pub(crate) use decide::lower;
+pub use fate::{Fate, Way};
 pub(crate) use filters::{fit, fork};
 pub use format::Format;
+pub(crate) use lowered::Lowered;
 pub(crate) use plan::{Clip, Picture, Plan, Sound};
 pub(crate) use smart::{Packet, SmartCut, smart_cut};

@@ -15,7 +15,10 @@ use super::picture::Pictured;
 use super::plan::{default_fps, rate};
 use super::rate::Rate;
 use super::sound::Sounded;
-use crate::ffmpeg::{Film, Master, READ_ONLY, Score, Track, check_levels, open_music};
+use crate::ffmpeg::{
+    Film, Master, READ_ONLY, Score, Track, check_levels, default_fade_out_s, default_music_volume,
+    open_music,
+};
 use crate::limits::{MAX_DRIFT_S, SAMPLES_PER_SECOND, SCENE_HEADROOM_RATIO};
 use crate::lower::Format;
 use crate::media::{Facts, StreamKind, input_args};
@@ -63,14 +66,6 @@ pub struct Parts {
     /// The language of the captions as a code, such as `en`; the track is tagged with it.
     #[serde(default)]
     pub language: Option<String>,
-}
-
-fn default_music_volume() -> f64 {
-    0.3
-}
-
-fn default_fade_out_s() -> f64 {
-    2.0
 }
 
 /// The output of `scenes.join`.
