@@ -23,6 +23,7 @@ mod slots;
 mod speech;
 mod tls;
 mod tools;
+mod wanted;
 mod wav;
 mod webhook;
 
@@ -55,4 +56,5 @@ pub use speech::{
     Wish,
 };
 pub use tools::{MissingTool, missing_tools};
+pub use wanted::Wanted;
 pub use webhook::{Deliver, Delivered, Delivery, Secret, WEBHOOK, Webhook, WebhookEvent};

@@ -78,6 +78,10 @@ pub const MAX_ASS_BYTES: u64 = 16 * 1024 * 1024;
 /// Words of one transcript. Beyond it the input is refused; a day of speech has half of it.
 pub const MAX_WORDS_COUNT: usize = 400_000;
 
+/// Letters of all words of a composition, ten for each of them, before and after every replacement.
+/// Beyond it: `subtitles.input`.
+pub const MAX_TEXT_CHARS: usize = 10 * MAX_WORDS_COUNT;
+
 /// Words on one line of a caption: more cannot be read at a glance.
 pub const MAX_WORDS_PER_LINE_COUNT: usize = 12;
 

@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use super::meter::Meter;
 use super::room;
 use crate::limits::COPY_PIECE_BYTES;
+use crate::wanted;
 
 /// Copies a file of this machine. The user's own file is never moved.
 ///
@@ -32,11 +33,9 @@ fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
     // nobody's business, and some of them wait for ever.
     let mut source = source.take(length);
     let mut piece = vec![0; COPY_PIECE_BYTES];
+    let wanted = wanted::by(meter.context());
     loop {
-        // A copy in a thread is not dropped like a future: it looks up between two pieces.
-        if meter.context().cancelled().is_cancelled() {
-            return Err(StepError::retryable("fetch.cancelled", "the copy was cancelled"));
-        }
+        wanted()?;
         let count = source.read(&mut piece).map_err(|error| unreadable(from, &error))?;
         if count == 0 {
             return Ok(());

@@ -245,7 +245,7 @@ mod tests {
     fn speech(words: &[(&str, f64, f64)]) -> Vec<Caption> {
         let words: Vec<Word> =
             words.iter().map(|(text, start, end)| Word::new(*text, *start, *end)).collect();
-        captions(&words, &Layout::default())
+        captions(&words, &Layout::default(), &|| Ok(())).unwrap()
     }
 
     #[test]
@@ -403,7 +403,7 @@ mod tests {
                 now = start_ms + length;
                 words.push(Word::new("x", start_ms as f64 / 1e3, now as f64 / 1e3));
             }
-            let captions = captions(&words, &Layout::default());
+            let captions = captions(&words, &Layout::default(), &|| Ok(())).unwrap();
             let style = serde_json::json!({ "preset": preset, "highlight": highlight });
             let script = write_ass(&captions, &look(640, 360, style));
             let written = lines(&script);

@@ -18,6 +18,7 @@ use crate::limits::{
     MAX_CUE_TIME_MS, MAX_EXCLUSIONS_COUNT, MAX_LINE_CHARS, MAX_LINES_COUNT, MAX_REPLACEMENT_CHARS,
     MAX_REPLACEMENTS_COUNT, MAX_SIDE_PIXELS, MAX_WORDS_COUNT, MAX_WORDS_PER_LINE_COUNT,
 };
+use crate::wanted::{self, Wanted};
 
 /// Makes captions of words with times: SubRip, WebVTT and ASS.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,14 +136,35 @@ impl Step for Compose {
             style: input.style,
             max_chars: layout.max_chars,
         };
-        let captions = captions(&input.words, &layout);
-        let cues: Vec<Cue> = captions.iter().map(|caption| caption.cue.clone()).collect();
-        let (srt, vtt, ass) = (write_srt(&cues), write_vtt(&cues), write_ass(&captions, &look));
+        let (words, wanted) = (input.words, wanted::by(&context));
+        let written = context.blocking(move || write(&words, &layout, &look, &wanted)).await?;
+        let Written { srt, vtt, ass, cues, fast_cues } = written;
         let srt = context.put_bytes(srt, "captions.srt", "application/x-subrip").await?;
         let vtt = context.put_bytes(vtt, "captions.vtt", "text/vtt").await?;
         let ass = context.put_bytes(ass, "captions.ass", "text/x-ssa").await?;
-        Ok(Composed { srt, vtt, ass, cues: cues.len(), fast_cues: too_fast(&cues, &layout) })
+        Ok(Composed { srt, vtt, ass, cues, fast_cues })
     }
+}
+
+/// Captions that are not stored yet.
+struct Written {
+    srt: String,
+    vtt: String,
+    ass: String,
+    cues: usize,
+    fast_cues: usize,
+}
+
+fn write(words: &[Word], layout: &Layout, look: &Look, wanted: Wanted<'_>) -> StepResult<Written> {
+    let captions = captions(words, layout, wanted)?;
+    let cues: Vec<Cue> = captions.iter().map(|caption| caption.cue.clone()).collect();
+    Ok(Written {
+        srt: write_srt(&cues),
+        vtt: write_vtt(&cues),
+        ass: write_ass(&captions, look),
+        cues: cues.len(),
+        fast_cues: too_fast(&cues, layout),
+    })
 }
 
 fn layout(input: &Words) -> Layout {

@@ -1,9 +1,12 @@
 //! From words with times to cues: what is on the screen together, and from when to when.
 
+use callsheet_actors::StepResult;
+
 use super::edit::{Replacement, exclude, replace};
 use super::pack::{Split, cut_long, groups, has_blank, lines, phrases};
 use super::word::{Spoken, Word, spoken};
 use crate::limits::{MAX_CUE_MS, MIN_CUE_MS};
+use crate::wanted::Wanted;
 
 /// A text that is on the screen from one instant to another. Its lines are divided by `\n`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,9 +107,11 @@ const GAP_MS: u64 = 80;
 const MIN_STEP_MS: u64 = 20;
 
 /// Puts words together into captions, in order, none overlapping another.
-#[must_use]
-pub fn captions(words: &[Word], layout: &Layout) -> Vec<Caption> {
-    let words = replace(spoken(words), &layout.replace);
+///
+/// # Errors
+/// `subtitles.input` when there are too many words, once all is replaced; what `wanted` says.
+pub fn captions(words: &[Word], layout: &Layout, wanted: Wanted<'_>) -> StepResult<Vec<Caption>> {
+    let words = replace(spoken(words), &layout.replace, wanted)?;
     let words = cut_long(exclude(words, &layout.exclude), layout);
     let mut captions: Vec<Caption> = phrases(&words, layout)
         .into_iter()
@@ -114,13 +119,15 @@ pub fn captions(words: &[Word], layout: &Layout) -> Vec<Caption> {
         .map(|group| caption(group, layout))
         .collect();
     set_times(&mut captions, layout);
-    captions
+    Ok(captions)
 }
 
 /// Puts words together into cues, in order, none overlapping another.
-#[must_use]
-pub fn cues(words: &[Word], layout: &Layout) -> Vec<Cue> {
-    captions(words, layout).into_iter().map(|caption| caption.cue).collect()
+///
+/// # Errors
+/// As [`captions`].
+pub fn cues(words: &[Word], layout: &Layout) -> StepResult<Vec<Cue>> {
+    Ok(captions(words, layout, &|| Ok(()))?.into_iter().map(|caption| caption.cue).collect())
 }
 
 /// Cues that ask for a faster reader than the layout has in mind.
@@ -222,7 +229,7 @@ mod tests {
     }
 
     fn texts(text: &str, layout: &Layout) -> Vec<String> {
-        cues(&speech(text), layout).into_iter().map(|cue| cue.text).collect()
+        cues(&speech(text), layout).unwrap().into_iter().map(|cue| cue.text).collect()
     }
 
     #[test]
@@ -276,7 +283,7 @@ mod tests {
             // Nothing outlasts the media.
             (vec![Word::new("end", 39.8, 39.9)], vec![(39_800, 40_000)]),
         ] {
-            let given = cues(&words, &layout);
+            let given = cues(&words, &layout).unwrap();
             let times: Vec<_> = given.iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
             assert_eq!(times, expected, "{words:?}");
         }
@@ -287,7 +294,7 @@ mod tests {
         let words: Vec<Word> =
             (0..6).map(|n| n as f64 * 0.1).map(|s| Word::new("abcdefghij", s, s + 0.1)).collect();
         let layout = Layout { words_per_line: 1, ..Layout::default() };
-        let given = cues(&words, &layout);
+        let given = cues(&words, &layout).unwrap();
         // All but the last, which has room behind it.
         assert_eq!(too_fast(&given, &layout), 5);
     }
@@ -306,7 +313,7 @@ mod tests {
             lines in 1usize..3,
         ) {
             let layout = Layout { words_per_line, max_chars, lines, ..Layout::default() };
-            let captions = captions(&words, &layout);
+            let captions = captions(&words, &layout, &|| Ok(())).unwrap();
             let cues: Vec<Cue> = captions.iter().map(|caption| caption.cue.clone()).collect();
             for pair in cues.windows(2) {
                 prop_assert!(pair[0].end_ms <= pair[1].start_ms);

@@ -1,12 +1,15 @@
 //! What a person changes about a transcript before it becomes captions: words that are written in
 //! another way, and stretches of time that are to have no captions.
 
+use callsheet_actors::{StepError, StepResult};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::pack::{has_blank, with_times};
 use super::script::is_unspaced;
 use super::word::{Spoken, clean_text};
+use crate::limits::{MAX_TEXT_CHARS, MAX_WORDS_COUNT};
+use crate::wanted::Wanted;
 
 /// A text that is written in another way.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -40,17 +43,48 @@ pub struct Exclusion {
 
 /// Makes the replacements, one after another over all the words. A text that is found in several
 /// words becomes one that has the time of all of them.
-pub(super) fn replace(words: Vec<Spoken>, replacements: &[Replacement]) -> Vec<Spoken> {
-    replacements.iter().fold(words, replace_one)
+///
+/// # Errors
+/// `subtitles.input` when there are too many words, or when a rule makes too many of them: each may
+/// make a hundred of one, and the next one a hundred of each of those.
+pub(super) fn replace(
+    words: Vec<Spoken>,
+    replacements: &[Replacement],
+    wanted: Wanted<'_>,
+) -> StepResult<Vec<Spoken>> {
+    check_size(words.len(), words.iter().map(|word| word.text.chars().count()).sum())?;
+    replacements.iter().try_fold(words, |words, replacement| {
+        wanted()?;
+        let words = replace_one(words, replacement)?;
+        check_size(words.len(), 0)?;
+        Ok(words)
+    })
 }
 
-fn replace_one(words: Vec<Spoken>, replacement: &Replacement) -> Vec<Spoken> {
+fn check_size(words: usize, letters: usize) -> StepResult<()> {
+    let refused = |message: String| {
+        Err(StepError::fatal("subtitles.input", message)
+            .with_hint("leave out the rules of `replace` that make much of little"))
+    };
+    if words > MAX_WORDS_COUNT {
+        return refused(format!("`words` has {words} words, expected at most {MAX_WORDS_COUNT}"));
+    }
+    if letters > MAX_TEXT_CHARS {
+        return refused(format!("`words` has {letters} letters, at most {MAX_TEXT_CHARS}"));
+    }
+    Ok(())
+}
+
+fn replace_one(words: Vec<Spoken>, replacement: &Replacement) -> StepResult<Vec<Spoken>> {
     let wanted = letters(&clean_text(&replacement.find), replacement.match_case);
     if wanted.is_empty() {
-        return words;
+        return Ok(words);
     }
     let text = Text::of(&words, replacement.match_case);
     let found = text.find(&wanted, replacement.parts);
+    // Known before any of it is written.
+    let put_in = found.len() * replacement.replace.chars().count();
+    check_size(0, text.plain.len() - found.len() * wanted.len() + put_in)?;
     let mut edited = Vec::with_capacity(words.len());
     let mut next_word = 0;
     for places in together(&text, &found) {
@@ -61,7 +95,7 @@ fn replace_one(words: Vec<Spoken>, replacement: &Replacement) -> Vec<Spoken> {
         next_word = last + 1;
     }
     edited.extend_from_slice(&words[next_word..]);
-    edited
+    Ok(edited)
 }
 
 /// Places that touch the same word, which is written anew once.
@@ -241,7 +275,7 @@ mod tests {
             ("ÄPFEL sind rot", "äpfel", "Birnen", "Birnen sind rot"),
             ("a+b", "+", "plus", "aplusb"),
         ] {
-            let edited = replace_one(speech(given), &rule(find, replace));
+            let edited = replace_one(speech(given), &rule(find, replace)).unwrap();
             assert_eq!(shown(&edited), expected, "{given}: {find}");
         }
     }
@@ -249,20 +283,47 @@ mod tests {
     #[test]
     fn case_and_parts_are_told_apart_when_asked() {
         let exact = Replacement { match_case: true, ..rule("us", "U.S.") };
-        assert_eq!(shown(&replace_one(speech("us US"), &exact)), "U.S. US");
+        assert_eq!(shown(&replace_one(speech("us US"), &exact).unwrap()), "U.S. US");
         let parts = Replacement { parts: true, ..rule("cat", "dog") };
-        assert_eq!(shown(&replace_one(speech("concatcat cat"), &parts)), "condogdog dog");
+        assert_eq!(shown(&replace_one(speech("concatcat cat"), &parts).unwrap()), "condogdog dog");
     }
 
     #[test]
     fn rules_come_one_after_another_and_times_are_shared() {
         let rules = [rule("a", "b"), rule("b", "c d")];
-        let edited = replace(speech("x a y"), &rules);
+        let edited = replace(speech("x a y"), &rules, &|| Ok(())).unwrap();
         let times: Vec<_> = edited.iter().map(|word| (word.start_ms, word.end_ms)).collect();
         assert_eq!(shown(&edited), "x c d y");
         assert_eq!(times, [(0, 100), (100, 150), (150, 200), (200, 300)]);
-        let edited = replace(speech("x new york y"), &[rule("new york", "NYC")]);
+        let edited = replace_one(speech("x new york y"), &rule("new york", "NYC")).unwrap();
         assert_eq!((edited[1].start_ms, edited[1].end_ms), (100, 300));
+    }
+
+    #[test]
+    fn rules_that_make_much_of_little_are_refused() {
+        let refused = |replaced: StepResult<Vec<Spoken>>| {
+            let StepError(failure) = replaced.unwrap_err();
+            assert_eq!((failure.code.as_str(), failure.retryable), ("subtitles.input", false));
+            failure.message
+        };
+        let hundred = vec!["a"; 100].join(" ");
+        let grow = |rules: usize, wanted: Wanted<'_>| {
+            replace(speech("a"), &vec![rule("a", &hundred); rules], wanted)
+        };
+        assert_eq!(grow(2, &|| Ok(())).unwrap().len(), 10_000);
+        assert!(refused(grow(200, &|| Ok(()))).contains("1000000 words"));
+        let long = Replacement { parts: true, ..rule("a", &"a".repeat(200)) };
+        assert!(refused(replace(speech("a"), &vec![long; 200], &|| Ok(()))).contains("letters"));
+        let many = vec![speech("a")[0].clone(); MAX_WORDS_COUNT + 1];
+        assert!(refused(replace(many, &[], &|| Ok(()))).contains("400001 words"));
+        // One that is no longer wanted ends at the next rule.
+        let asked = std::cell::Cell::new(0);
+        let wanted = || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 2 { Ok(()) } else { Err(StepError::fatal("over", "")) }
+        };
+        assert_eq!(grow(200, &wanted).unwrap_err().0.code, "over");
+        assert_eq!(asked.get(), 2);
     }
 
     #[test]
@@ -294,7 +355,7 @@ mod tests {
         ) {
             let words = speech(&words.join(" "));
             let rule = Replacement { find, replace: to, match_case, parts };
-            let edited = replace_one(words.clone(), &rule);
+            let edited = replace_one(words.clone(), &rule).unwrap();
             for pair in edited.windows(2) {
                 prop_assert!(pair[0].end_ms <= pair[1].start_ms);
             }

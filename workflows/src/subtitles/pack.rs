@@ -95,9 +95,10 @@ fn fill(words: &[Spoken], fits: impl Fn(&[Spoken]) -> bool) -> Vec<&[Spoken]> {
 /// allow, none empty.
 fn divide<'a>(words: &'a [Spoken], count: usize, layout: &Layout) -> Vec<&'a [Spoken]> {
     let mut rest = words;
+    let mut whole = total(rest, layout);
     let mut parts = Vec::with_capacity(count);
     for left in (1..=count.min(words.len())).rev() {
-        let (whole, most) = (total(rest, layout), rest.len() - (left - 1));
+        let most = rest.len() - (left - 1);
         let mut taken = if left == 1 { rest.len() } else { 1 };
         let mut sum = total(&rest[..taken], layout);
         while taken < most {
@@ -112,6 +113,7 @@ fn divide<'a>(words: &'a [Spoken], count: usize, layout: &Layout) -> Vec<&'a [Sp
         let (part, after) = rest.split_at(taken);
         parts.push(part);
         rest = after;
+        whole -= sum;
     }
     parts
 }
@@ -120,10 +122,10 @@ fn total(words: &[Spoken], layout: &Layout) -> usize {
     words.iter().map(|word| size(word, layout)).sum()
 }
 
-/// How much of a line's capacity a word takes.
+/// How much of a line's capacity a word takes; never nothing, or a line would have no end.
 fn size(word: &Spoken, layout: &Layout) -> usize {
     match layout.split {
-        Split::Characters => columns(&word.text) + usize::from(!may_be_cut(&word.text)),
+        Split::Characters => (columns(&word.text) + usize::from(!may_be_cut(&word.text))).max(1),
         Split::Words if may_be_cut(&word.text) => atoms(&word.text).len(),
         Split::Words => LETTERS_PER_WORD_COUNT,
     }
