@@ -8,12 +8,14 @@ use fail::fail_point;
 
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::kin::Kin;
 use crate::tree::JobsMsg;
 
 impl Core {
     /// Makes a job durable and lets it begin.
     ///
-    /// A second one is accepted in the same step. Neither begins that is accepted asleep.
+    /// A second one is accepted in the same step. Neither begins that is accepted asleep; one that
+    /// follows another by itself is made known to that.
     pub(crate) async fn accept(
         &self,
         job: NewJob,
@@ -21,6 +23,7 @@ impl Core {
     ) -> Result<Created, EngineError> {
         fail_point!("engine.submit.before");
         let (id, begins) = (job.head.id, job.head.status == JobStatus::Running);
+        let follows = Kin::of(&job.head.labels).follows.is_some();
         // What its input names is in use until it is recorded who names it.
         let _hold = self.welcome(&job).await?;
         let created = match second {
@@ -31,6 +34,12 @@ impl Core {
         let begin = (created == Created::New && begins).then(|| Begin { core: self, id });
         fail_point!("engine.submit.after");
         drop(begin);
+        match created {
+            Created::New if follows => self.see_to(id).await?,
+            // The first call may have failed between the two.
+            Created::Existing(before) if follows => self.see_to(before).await?,
+            _ => {}
+        }
         Ok(created)
     }
 

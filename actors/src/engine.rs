@@ -151,11 +151,7 @@ impl Engine {
         let id = kin::new_id(kin::FOLLOWER);
         let request = follower.marked(kin::FOLLOWS, job.to_string());
         let status = JobStatus::Sleeping { until: kin::FOLLOWS_UNTIL };
-        let submitted = self.accept(core.prepare(id, request, status)?, None).await?;
-        if submitted.is_new {
-            core.follow_late(job, id).await?;
-        }
-        Ok(submitted)
+        self.accept(core.prepare(id, request, status)?, None).await
     }
 
     /// Accepts a job in a task of its own: whoever asked may go away in the middle, and a job that

@@ -6,7 +6,7 @@
 //! that are known here, and whoever makes a child known looks at the parent afterwards: one of the
 //! two sees the other, whatever happens side by side.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ struct Tables {
     /// Children by parent.
     children: HashMap<JobId, BTreeMap<JobId, Parent>>,
     /// Followers that were accepted after the job that they follow, which does not know them.
-    late: HashMap<JobId, Vec<JobId>>,
+    late: HashMap<JobId, BTreeSet<JobId>>,
 }
 
 impl Living {
@@ -157,10 +157,10 @@ impl Living {
     }
 
     fn add_late(&self, followed: JobId, follower: JobId) {
-        self.lock().late.entry(followed).or_default().push(follower);
+        self.lock().late.entry(followed).or_default().insert(follower);
     }
 
-    fn take_late(&self, followed: JobId) -> Vec<JobId> {
+    fn take_late(&self, followed: JobId) -> BTreeSet<JobId> {
         self.lock().late.remove(&followed).unwrap_or_default()
     }
 }
@@ -199,11 +199,7 @@ impl Core {
     }
 
     /// Makes a follower known that its job does not know of. Wakes it if that has ended.
-    pub(crate) async fn follow_late(
-        &self,
-        followed: JobId,
-        follower: JobId,
-    ) -> Result<(), StoreError> {
+    async fn follow_late(&self, followed: JobId, follower: JobId) -> Result<(), StoreError> {
         self.living.add_late(followed, follower);
         if self.has_ended(followed).await? {
             self.living.take_late(followed).into_iter().for_each(|late| self.wake(late));
@@ -242,8 +238,8 @@ pub(crate) async fn wake_the_forgotten(core: Arc<Core>) {
         let Ok(page) = core.store.asleep(after, WAKE_PAGE_COUNT).await else { return };
         let Some(last) = page.last() else { return };
         after = Some(*last);
-        for (until, job) in page.into_iter().filter(|(_, job)| lane(*job) != TOP) {
-            if core.see_to(until, job).await.is_err() {
+        for (_, job) in page.into_iter().filter(|(_, job)| lane(*job) != TOP) {
+            if core.see_to(job).await.is_err() {
                 return;
             }
         }
@@ -251,9 +247,10 @@ pub(crate) async fn wake_the_forgotten(core: Arc<Core>) {
 }
 
 impl Core {
-    /// Sees to a job that sleeps and belongs to another.
-    async fn see_to(&self, until: Timestamp, job: JobId) -> Result<(), StoreError> {
+    /// Sees to a job that belongs to another: lets it hear of the other's end if it sleeps.
+    pub(crate) async fn see_to(&self, job: JobId) -> Result<(), StoreError> {
         let Some(head) = self.store.head(job).await? else { return Ok(()) };
+        let JobStatus::Sleeping { until } = head.status else { return Ok(()) };
         match Kin::of(&head.labels) {
             Kin { follows: Some(other), .. } if until == FOLLOWS_UNTIL => {
                 let known = self.store.head(other).await?.map(|head| Kin::of(&head.labels));

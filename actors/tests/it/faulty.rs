@@ -10,13 +10,16 @@ use callsheet_storage::{
     Record, Store, StoreError, StoreFuture,
 };
 use futures::FutureExt;
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, MutexGuard, broadcast};
 
 /// A [`MemoryStore`] with faults, all of them switched off at first.
 #[derive(Debug, Default)]
 pub struct Faulty {
     inner: MemoryStore,
     full: AtomicBool,
+    /// Answers to creates are held back while somebody has this.
+    answers: Mutex<()>,
+    held: AtomicU32,
     panics: AtomicU32,
     refused: AtomicU64,
     definitions_read: AtomicU64,
@@ -35,6 +38,16 @@ impl Faulty {
     /// So many of the next commits panic in the caller's hands.
     pub fn panic_at_commits(&self, count: u32) {
         self.panics.store(count, Ordering::SeqCst);
+    }
+
+    /// While this is held, jobs are accepted and nobody hears of it.
+    pub async fn hold_answers(&self) -> MutexGuard<'_, ()> {
+        self.answers.lock().await
+    }
+
+    /// Jobs that were accepted without anybody's hearing of it at once.
+    pub fn held(&self) -> u32 {
+        self.held.load(Ordering::SeqCst)
     }
 
     /// Commits and creates that were refused for want of room.
@@ -96,7 +109,12 @@ impl Store for Faulty {
     fn create(&self, job: NewJob) -> StoreFuture<'_, Created> {
         async move {
             self.room()?;
-            self.inner.create(job).await
+            let created = self.inner.create(job).await;
+            if self.answers.try_lock().is_err() {
+                self.held.fetch_add(1, Ordering::SeqCst);
+                drop(self.answers.lock().await);
+            }
+            created
         }
         .boxed()
     }

@@ -1,5 +1,6 @@
 //! Jobs within jobs, and jobs that follow others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use callsheet_actors::{Engine, EngineError, JobHandle, JobView, Submit};
@@ -7,6 +8,7 @@ use callsheet_engine::{Ending, Event, Phase};
 use callsheet_storage::{JobHead, JobStatus, ListQuery};
 use serde_json::{Value, json};
 
+use crate::faulty::Faulty;
 use crate::world::{Runs, eventually, failure, kinds, output, until_running};
 
 const SLEEPER: &str = "name: sleeper
@@ -326,6 +328,24 @@ async fn a_job_that_has_ended_can_be_followed_too() {
     assert_eq!(error, EngineError::UnknownJob(nobody));
     let alone = run(&engine, "watch").await;
     assert_eq!(failure(&alone), "job.unknown");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_follower_and_hangs_up_has_asked_for_it() {
+    let store = Arc::new(Faulty::new());
+    let engine = watching("  - { id: n, uses: say }").store(store.clone()).open().await.unwrap();
+    let job = submit(&engine, "long", json!({})).await;
+    let answers = store.hold_answers().await;
+    let asks = tokio::spawn({
+        let (engine, followed) = (engine.clone(), job.id());
+        async move { engine.follow(followed, Submit::named("watch", json!({}))).await.map(drop) }
+    });
+    eventually("the follower is accepted", || store.held() == 1).await;
+    asks.abort();
+    assert!(asks.await.unwrap_err().is_cancelled());
+    drop(answers);
+    job.cancel(None).await.unwrap();
+    until(&engine, "watch", "succeeded", 1).await;
 }
 
 #[tokio::test]
