@@ -23,7 +23,7 @@ pub(super) async fn check_written(
     let planned = Planned {
         pictures: plan.count(StreamKind::Video),
         sounds: plan.count(StreamKind::Audio),
-        length_s: plan.length_s,
+        length_s: plan.expected_s,
     };
     planned.check(&facts)?;
     Ok(facts)

@@ -23,6 +23,7 @@ pub(crate) fn lower(plan: &Plan<'_>) -> StepResult<Lowered> {
         fates: Vec::new(),
         clip,
         length_s: clip.map_or(plan.facts.duration_s, |clip| clip.length_s(plan.facts.duration_s)),
+        expected_s: None,
         size: None,
         coding: Coding { codec, quality: picture.quality.unwrap_or_default() },
         format: plan.format,
@@ -43,6 +44,9 @@ pub(crate) fn lower(plan: &Plan<'_>) -> StepResult<Lowered> {
         return Err(StepError::fatal("media.nothing_left", message)
             .with_hint(why.collect::<Vec<_>>().join("; ")));
     }
+    let end_s = lowered.end_s(plan);
+    check_clip(plan.clip, end_s.or(plan.facts.sure_s()))?;
+    lowered.expected_s = clip.map_or(end_s, |clip| clip.length_s(Some(end_s?)));
     Ok(lowered)
 }
 
@@ -58,8 +62,13 @@ fn check(plan: &Plan<'_>) -> StepResult<()> {
                 .with_hint("leave the codec at `auto`, or write into `mkv`, which holds all"));
         }
     }
-    let Some(Clip { from_s, to_s }) = plan.clip else { return Ok(()) };
-    let end = plan.facts.duration_s.unwrap_or(f64::INFINITY);
+    Ok(())
+}
+
+/// Refuses a clip that is not in what is kept of the file.
+fn check_clip(clip: Option<Clip>, end_s: Option<f64>) -> StepResult<()> {
+    let Some(Clip { from_s, to_s }) = clip else { return Ok(()) };
+    let end = end_s.unwrap_or(f64::INFINITY);
     let message = if !(from_s >= 0.0 && from_s < end) {
         format!("the clip begins at {from_s} s, outside of the file's {end:.3} s")
     } else if to_s.is_some_and(|to| to.is_nan() || to <= from_s) {
@@ -73,13 +82,27 @@ fn check(plan: &Plan<'_>) -> StepResult<()> {
 /// The clip, when it leaves anything out.
 fn real_clip(plan: &Plan<'_>) -> Option<Clip> {
     let whole = |clip: &Clip| {
-        let ends = clip.to_s.is_none_or(|to| plan.facts.duration_s.is_some_and(|end| to >= end));
+        let ends = clip.to_s.is_none_or(|to| plan.facts.sure_s().is_some_and(|end| to >= end));
         clip.from_s <= 0.0 && ends
     };
     plan.clip.filter(|clip| !whole(clip))
 }
 
 impl Lowered {
+    /// When the last of the pictures and sounds that are kept ends, where the file is sure of it.
+    fn end_s(&self, plan: &Plan<'_>) -> Option<f64> {
+        let timed = |kind| matches!(kind, StreamKind::Video | StreamKind::Audio);
+        let streams = plan.facts.streams.iter().zip(&self.fates);
+        let (kept, left): (Vec<_>, Vec<_>) = streams
+            .filter(|(stream, _)| timed(stream.kind))
+            .partition(|(_, fate)| fate.way != Way::LeftOut);
+        let ends: Option<Vec<f64>> = kept.iter().map(|(stream, _)| stream.end_s).collect();
+        let last = ends.map(|ends| ends.into_iter().reduce(f64::max));
+        // What is left out may be what makes the file as long as it is.
+        let whole = plan.facts.duration_s.filter(|_| left.is_empty());
+        last.unwrap_or(whole).filter(|_| !plan.facts.guesses_length())
+    }
+
     fn choose(&mut self, plan: &Plan<'_>, stream: &Stream) -> Fate {
         match (stream.kind, &plan.picture, &plan.sound) {
             (StreamKind::Video, Some(wish), _) => self.choose_pictures(wish, stream),
@@ -481,6 +504,29 @@ mod tests {
             assert_eq!(lowered.seek().join(" "), early);
             let output = lowered.output().join(" ");
             assert!(output.starts_with(&format!("{trim}-map 0:0")), "{output}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_makes_no_result_longer() {
+        let both = || (Some(Picture::default()), Some(Sound::default()));
+        let clip = Some(Clip { from_s: 2.0, to_s: Some(50.0) });
+        for (container, ends, (picture, sound), clip, expected) in [
+            ("mp4", [Some(10.0), Some(20.0)], both(), None, Some(20.0)),
+            ("mp4", [Some(10.0), Some(20.0)], both(), clip, Some(18.0)),
+            ("mp4", [Some(10.0), Some(20.0)], (both().0, None), None, Some(10.0)),
+            ("mp4", [Some(10.0), Some(20.0)], (both().0, None), clip, Some(8.0)),
+            ("mp4", [Some(20.0), Some(10.0)], (None, both().1), None, Some(10.0)),
+            ("mp4", [Some(10.0), None], both(), None, Some(60.0)),
+            ("mp4", [Some(10.0), None], (None, both().1), None, None),
+            ("mpeg", [Some(10.0), Some(20.0)], both(), None, None),
+        ] {
+            let mut facts = Facts { format: container.to_owned(), ..facts(&FILM) };
+            for (stream, end_s) in facts.streams.iter_mut().zip(ends) {
+                stream.end_s = end_s;
+            }
+            let plan = Plan { picture, sound, clip, ..plan(&facts, Format::Mkv) };
+            assert_eq!(lower(&plan).unwrap().expected_s, expected, "{container} {ends:?} {clip:?}");
         }
     }
 

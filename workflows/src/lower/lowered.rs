@@ -17,8 +17,10 @@ pub(crate) struct Lowered {
     pub(crate) fates: Vec<Fate>,
     /// The part that is wanted, when that is not all.
     pub(crate) clip: Option<Clip>,
-    /// How long the result is to be, where that is known.
+    /// How long the result will be, for those who watch; it may be a guess.
     pub(crate) length_s: Option<f64>,
+    /// How long the result is to be, where the source is sure of it.
+    pub(crate) expected_s: Option<f64>,
     /// The size of the pictures in the result, where that is known.
     pub(crate) size: Option<(u32, u32)>,
     /// What its pictures are encoded as, when they are.

@@ -120,7 +120,7 @@ impl Facts {
             let message = format!("the file has {count} streams, over {MAX_STREAMS_COUNT}");
             return refused("media.too_many_streams", message);
         }
-        let duration = self.duration_s.unwrap_or(0.0);
+        let duration = self.sure_s().unwrap_or(0.0);
         if duration > MAX_DURATION_S {
             let message = format!("the file lasts {duration:.0} s, over {MAX_DURATION_S:.0} s");
             return refused("media.too_long", message);
@@ -146,6 +146,17 @@ impl Facts {
             }
         }
         Ok(())
+    }
+
+    /// Whether the length is only worked out from the size and the bit rate at the start: these
+    /// containers do not say it.
+    pub(crate) fn guesses_length(&self) -> bool {
+        matches!(self.format.as_str(), "mp3" | "aac" | "mpeg")
+    }
+
+    /// Length in seconds, where the file says it and it is no guess.
+    pub(crate) fn sure_s(&self) -> Option<f64> {
+        self.duration_s.filter(|_| !self.guesses_length())
     }
 
     /// The first stream of a kind.

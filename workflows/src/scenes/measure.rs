@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::timeline::Lengths;
-use crate::media::{Container, OpenMedia, Stream, copied_length};
+use crate::media::{OpenMedia, Stream, copied_length};
 use crate::slots::Slots;
 
 /// Measures a scene and its voice-over, and refuses what cannot be seen or heard.
@@ -88,17 +88,11 @@ impl MeasureScene {
     ) -> StepResult<Option<f64>> {
         let said = stream.end_s.or(stream.duration_s).or(media.facts.duration_s);
         let said = said.filter(|seconds| *seconds > 0.0);
-        if said.is_some() && !is_guess(&media.path)? {
+        if said.is_some() && !media.facts.guesses_length() {
             return Ok(said);
         }
         copied_length((&media.path, stream.index), copy, context, &self.slots).await
     }
-}
-
-/// Whether the length that ffprobe gives is worked out from the size and the bit rate at the start.
-fn is_guess(path: &Path) -> StepResult<bool> {
-    let container = Container::of_file(path)?;
-    Ok(matches!(container, Some(Container::Mp3 | Container::Aac | Container::MpegPs)))
 }
 
 fn no_pictures(number: u32) -> StepError {

@@ -393,3 +393,55 @@ async fn a_source_that_is_cut_off_is_not_taken_for_whole() {
     let input = json!({ "video": half, "format": "mp4" });
     assert_eq!(run(&engine, "convert", input).await.unwrap_err().code, "verify.too_short");
 }
+
+/// Pictures and sound of these lengths, from no other file.
+fn uneven(samples: &Samples, (pictures_s, sound_s): (u32, u32), name: &str) -> PathBuf {
+    samples.ffmpeg(
+        &format!(
+            "-f lavfi -i testsrc2=size=96x64:rate=25:duration={pictures_s} -f lavfi -t {sound_s} \
+             -i sine -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac"
+        ),
+        name,
+    )
+}
+
+/// What is left out does not count, and what a file only guesses of itself is no promise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_as_long_as_what_is_kept_of_its_source() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let (short, long) = (uneven(&samples, (3, 6), "a.mkv"), uneven(&samples, (6, 3), "b.mp4"));
+    // Their first seconds are silent, and so small that the others are taken for many.
+    let soft = |how: &str, name| {
+        let sound = "-f lavfi -i anoisesrc=d=9 -af volume=0:enable=lt(t\\,4) -c:a";
+        let file = samples.ffmpeg(&format!("{sound} {how}"), name);
+        let guess: f64 = ffprobe(&file, "format=duration").parse().unwrap();
+        assert!(guess > 15.0, "{name}: {guess}");
+        file
+    };
+    let aac = soft("aac -b:a 128k", "soft.aac");
+    let mp3 = soft("libmp3lame -q:a 3 -write_xing 0", "soft.mp3");
+    for (source, asked, length_s) in [
+        (&short, json!({ "audio_codec": "none" }), 3.0),
+        (&short, json!({ "audio_codec": "none", "from_s": 1, "quality": "draft" }), 2.0),
+        (&short, json!({}), 6.0),
+        (&long, json!({ "format": "mp3" }), 3.0),
+        (&aac, json!({ "format": "mp3" }), 9.0),
+        (&aac, json!({ "format": "m4a", "from_s": 6, "to_s": 100 }), 3.0),
+        (&mp3, json!({ "format": "wav" }), 9.0),
+    ] {
+        let done = convert(&engine, &samples, source, asked.clone()).await;
+        let found = done.output["duration_s"].as_f64().unwrap();
+        assert!((found - length_s).abs() < 0.15, "{asked}: {found}, expected {length_s}");
+    }
+    for (source, more, code) in [
+        // It begins where the sound goes on, but the pictures do not.
+        (&short, json!({ "audio_codec": "none", "from_s": 4 }), "ffmpeg.input"),
+        (&long, json!({ "format": "mp3", "from_s": 4 }), "ffmpeg.input"),
+    ] {
+        let mut input = more.clone();
+        input["video"] = json!(source);
+        let failure = run(&engine, "convert", input).await.unwrap_err();
+        assert_eq!(failure.code, code, "{more}: {}", failure.message);
+    }
+}
