@@ -26,6 +26,11 @@ pub(crate) const ALL: [(&str, &str); 5] = [
     (LOG, "what is logged, such as `debug` or `info,callsheet_actors=debug`"),
 ];
 
+/// The value of a variable that is set to something.
+pub(crate) fn get(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

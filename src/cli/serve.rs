@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use callsheet::media::{ByteSize, Confinement, MediaOptions, Sandbox, Webhook, WebhookEvent};
+use callsheet::media::{
+    ByteSize, Confinement, MediaOptions, Sandbox, Secret, Webhook, WebhookEvent,
+};
 use callsheet::server::{ApiOptions, wire};
 use callsheet::{Engine, Failure, Submit};
 use clap::Args;
@@ -98,14 +100,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<Exit> {
         .hint(format!("set a token: --token TOKEN or {}", env::TOKEN)));
     }
     let sandboxed = sandbox_words(args.sandbox)?;
-    // The address first: a second server is refused before it touches the data directory.
-    let listener = listen(args.listen).await?;
     let options = MediaOptions {
         allow_local_paths: args.allow_local_paths,
         allow_private_addresses: args.allow_private_addresses,
         sandbox: args.sandbox,
         ..MediaOptions::default()
     };
+    if let Some(Err(refused)) = options.webhook_secret.as_ref().map(Secret::check) {
+        let what = format!("`{}`: {}", env::WEBHOOK_SECRET, refused.0.message);
+        return Err(CliError::usage(what).maybe_hint(refused.0.hint));
+    }
+    // The address first: a second server is refused before it touches the data directory.
+    let listener = listen(args.listen).await?;
     std::fs::create_dir_all(&args.data_dir)
         .map_err(|error| CliError::file("make", &args.data_dir, &error))?;
     let keeping = args.keeping.into();

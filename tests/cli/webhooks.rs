@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::server::Server;
-use super::world::{Origin, place};
+use super::world::{Finished, Origin, Running, callsheet, place};
 
 /// A request that never comes has been waited for long enough.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,4 +126,38 @@ fn a_receiver_that_may_not_be_asked_is_refused_at_submit() {
     }
     let none = server.ask(&["jobs"]).has_ended_with(0);
     assert!(none.stderr.contains("no jobs"), "nothing was accepted: {}", none.stdout);
+}
+
+#[test]
+fn a_secret_in_the_environment_that_cannot_sign_stops_the_start() {
+    let (_dir, path) = place();
+    let mut serve = callsheet(&path, &["serve", "--listen", "127.0.0.1:0", "--data-dir", "state"]);
+    serve.env("CALLSHEET_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZ");
+    let mut serve = Running::of(serve);
+    assert_eq!(serve.hear("callsheet listens on "), None, "it serves all the same");
+    let ended = serve.finish().has_ended_with(2);
+    assert!(ended.stderr.contains("`CALLSHEET_WEBHOOK_SECRET`: what follows"), "{ended:?}");
+    assert!(!path.join("state").exists());
+}
+
+#[test]
+fn a_secret_in_the_environment_is_no_wish_for_a_webhook() {
+    let (_dir, path) = place();
+    let server = Server::start(&path, &[]);
+    let submit = ["submit", "notes", "-i", "url=http://127.0.0.1:9/"];
+    let with = |more: &[&str]| {
+        let mut command = callsheet(&path, &[&submit, more].concat());
+        command.env("CALLSHEET_SERVER", &server.url).env("CALLSHEET_WEBHOOK_SECRET", "canary");
+        Finished::from(command.output().unwrap())
+    };
+    with(&[]).has_ended_with(0);
+    let refused = with(&["--webhook-secret", "k"]).has_ended_with(2);
+    assert!(refused.stderr.contains("--webhook"), "{refused:?}");
+
+    // With one it signs it: the server has none.
+    let (hook, told) = receiver();
+    with(&["--webhook", &hook]).has_ended_with(0);
+    let told = told.recv_timeout(PATIENCE).expect("the receiver is told");
+    assert!(told.header("webhook-signature").starts_with("v1,"));
+    told.answer("204 No Content");
 }

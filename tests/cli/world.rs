@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) fn callsheet(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_callsheet"));
     command.current_dir(dir).args(args).stdin(Stdio::null());
-    for name in ["DATA_DIR", "SERVER", "TOKEN", "LOG"] {
+    for name in ["DATA_DIR", "SERVER", "TOKEN", "LOG", "WEBHOOK_SECRET"] {
         command.env_remove(format!("CALLSHEET_{name}"));
     }
     command.env_remove("COLUMNS").env_remove("OPENAI_API_KEY").env("RUST_BACKTRACE", "0");

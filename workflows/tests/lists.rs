@@ -237,6 +237,17 @@ async fn ends_can_be_chosen_and_the_operator_may_sign() {
 }
 
 #[tokio::test]
+async fn nothing_is_told_unsigned_because_the_operators_secret_is_no_good() {
+    let server = receiver(|_| ResponseTemplate::new(200)).await;
+    let secret = Some(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZ"));
+    let engine = engine(&MediaOptions { webhook_secret: secret, ..options() }).await;
+    let job = Submit::named("good", json!({ "text": "x" }));
+    let (_, told) = deliver(&engine, job, Webhook::to(server.uri())).await;
+    assert_eq!(code(&told), "webhook.secret");
+    assert_eq!(server.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn an_output_that_is_too_large_is_left_out() {
     let server = receiver(|_| ResponseTemplate::new(200)).await;
     let engine = engine(&options()).await;

@@ -57,9 +57,8 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
 
-    /// What signs that request [default: the server's own secret]
+    /// What signs that request [default: CALLSHEET_WEBHOOK_SECRET, or the server's own secret]
     #[arg(long, value_name = "SECRET", requires = "webhook")]
-    #[arg(env = env::WEBHOOK_SECRET, hide_env_values = true)]
     webhook_secret: Option<String>,
 
     /// Stay until the job has ended, and fail if it does not succeed
@@ -97,7 +96,8 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
     let (retention, cache) = (args.retention.clone(), args.no_cache.then_some(false));
     let webhook = args.webhook.clone().map(|url| Webhook {
         url,
-        secret: args.webhook_secret.clone(),
+        // By hand: what stands in the environment must not ask for a webhook.
+        secret: args.webhook_secret.clone().or_else(|| env::get(env::WEBHOOK_SECRET)),
         events: None,
     });
     let request = SubmitRequest { input, labels, retention, cache, webhook, ..request };

@@ -30,7 +30,7 @@ pub const WEBHOOK: &str = include_str!("../../definitions/webhook.yaml");
 /// # use callsheet_actors::{Engine, StepResult, Submit};
 /// # use callsheet_workflows::{MediaOptions, Webhook};
 /// # async fn example(engine: Engine, options: MediaOptions) -> StepResult<()> {
-/// let hook = Webhook::to("https://example.org/hook").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZ");
+/// let hook = Webhook::to("https://example.org/hook").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 /// let hook = hook.submit(&options).await?;
 /// let video = serde_json::json!({ "video": "https://example.org/talk.mp4" });
 /// engine.submit(Submit::named("caption", video).followed_by(hook)).await?;
@@ -75,10 +75,7 @@ impl Webhook {
         if !options.allow_private_addresses && PublicOnly::system().refuses(host.clone()).await {
             return Err(as_target(target::private_address(&host)));
         }
-        if let Some(problem) = self.secret.as_ref().and_then(Secret::problem) {
-            return Err(StepError::fatal("webhook.secret", problem)
-                .with_hint("use `whsec_` and the Base64 of 24 to 64 random bytes"));
-        }
+        self.secret.as_ref().map_or(Ok(()), Secret::check)?;
         if self.events.is_empty() {
             return Err(StepError::fatal("webhook.events", "no event is to be told of")
                 .with_hint("name some of `succeeded`, `failed`, `cancelled`, or leave it out"));

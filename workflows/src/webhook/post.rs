@@ -37,8 +37,11 @@ impl Post {
         secret: Option<&Secret>,
     ) -> StepResult<u16> {
         let shown = target::shown(&url);
+        // Never closed; a full house of slow receivers delays others by their time limit at most.
+        // Dated and signed after the wait: receivers refuse what is old.
+        let _place = self.places.acquire().await;
         let seconds = Utc::now().timestamp();
-        let signature = secret.and_then(|secret| secret.sign(id, seconds, &body));
+        let signature = secret.map(|secret| secret.sign(id, seconds, &body)).transpose()?;
         let mut request = self
             .client()?
             .post(url)
@@ -48,8 +51,6 @@ impl Post {
         if let Some(signature) = signature {
             request = request.header("webhook-signature", signature);
         }
-        // Never closed; a full house of slow receivers delays others by their time limit at most.
-        let _place = self.places.acquire().await;
         let answer = request.body(body).send().await;
         let answer = answer.map_err(|error| unreachable(&shown, error))?;
         match answer.status() {
@@ -107,4 +108,34 @@ fn unreachable(shown: &str, error: reqwest::Error) -> StepError {
     }
     let message = format!("cannot reach `{shown}`: {}", causes(&error));
     StepError::retryable("webhook.unreachable", message)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use wiremock::matchers::any;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_is_dated_when_it_goes_out_not_when_it_begins_to_wait() {
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(ResponseTemplate::new(204)).mount(&server).await;
+        let url = Url::parse(&server.uri()).unwrap();
+        let post = Post { places: Semaphore::new(0), ..Post::new(true) };
+        let let_in = async {
+            // Stamps have whole seconds.
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            post.places.add_permits(1);
+            Utc::now().timestamp()
+        };
+        let (sent, since) = tokio::join!(post.send(url, "msg_1", Vec::new(), None), let_in);
+        assert_eq!(sent.unwrap(), 204);
+        let requests = server.received_requests().await.unwrap();
+        let dated = requests[0].headers["webhook-timestamp"].to_str().unwrap();
+        assert!(dated.parse::<i64>().unwrap() >= since, "{dated} is before {since}");
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use callsheet_actors::{StepError, StepResult};
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,31 +28,41 @@ impl Secret {
         Self(text.into())
     }
 
-    /// What is wrong with it, if anything is.
-    pub(super) fn problem(&self) -> Option<String> {
-        if self.0.is_empty() || self.0.len() > MAX_SECRET_BYTES {
-            return Some(format!("the secret has not 1 to {MAX_SECRET_BYTES} bytes"));
-        }
-        match self.key() {
-            Some(_) => None,
-            None => Some(format!("what follows `{PREFIX}` in the secret is no Base64")),
-        }
+    /// Whether it can sign.
+    ///
+    /// # Errors
+    /// `webhook.secret`.
+    pub fn check(&self) -> StepResult<()> {
+        self.key().map(drop)
     }
 
-    fn key(&self) -> Option<Key> {
+    fn key(&self) -> StepResult<Key> {
+        if self.0.is_empty() || self.0.len() > MAX_SECRET_BYTES {
+            return Err(refused(format!("the secret has not 1 to {MAX_SECRET_BYTES} bytes")));
+        }
         let bytes = match self.0.strip_prefix(PREFIX) {
-            Some(coded) => STANDARD.decode(coded).ok()?,
+            Some(coded) => STANDARD.decode(coded).map_err(|_| {
+                refused(format!("what follows `{PREFIX}` in the secret is no Base64"))
+            })?,
             None => self.0.clone().into_bytes(),
         };
-        Some(Key::new(HMAC_SHA256, &bytes))
+        Ok(Key::new(HMAC_SHA256, &bytes))
     }
 
-    /// The signature of a message, as its header has it; none for a secret with a problem.
-    pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> Option<String> {
+    /// The signature of a message, as its header has it.
+    ///
+    /// # Errors
+    /// `webhook.secret`: nothing goes out unsigned because its secret is no good.
+    pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> StepResult<String> {
         let message = [format!("{id}.{seconds}.").as_bytes(), body].concat();
         let signature = sign(&self.key()?, &message);
-        Some(format!("v1,{}", STANDARD.encode(signature)))
+        Ok(format!("v1,{}", STANDARD.encode(signature)))
     }
+}
+
+fn refused(what: String) -> StepError {
+    StepError::fatal("webhook.secret", what)
+        .with_hint("use `whsec_` and the Base64 of 24 to 64 random bytes")
 }
 
 impl fmt::Debug for Secret {
@@ -77,10 +88,11 @@ mod tests {
     #[test]
     fn a_text_is_a_key_too_and_nothing_of_it_is_shown() {
         let secret = Secret::new("canary");
-        assert_ne!(secret.sign("a", 1, b"x"), secret.sign("b", 1, b"x"));
-        assert_ne!(secret.sign("a", 1, b"x"), secret.sign("a", 2, b"x"));
-        assert_ne!(secret.sign("a", 1, b"x"), secret.sign("a", 1, b"y"));
-        assert_ne!(secret.sign("a", 1, b"x"), Secret::new("other").sign("a", 1, b"x"));
+        let signed = secret.sign("a", 1, b"x").unwrap();
+        assert_ne!(signed, secret.sign("b", 1, b"x").unwrap());
+        assert_ne!(signed, secret.sign("a", 2, b"x").unwrap());
+        assert_ne!(signed, secret.sign("a", 1, b"y").unwrap());
+        assert_ne!(signed, Secret::new("other").sign("a", 1, b"x").unwrap());
         assert!(!format!("{secret:?}").contains("canary"));
     }
 
@@ -91,9 +103,12 @@ mod tests {
             ("whsec_AAAA", true),
             ("", false),
             ("whsec_!", false),
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZ", false),
             (&"x".repeat(MAX_SECRET_BYTES + 1), false),
         ] {
-            assert_eq!(Secret::new(text).problem().is_none(), is_good, "{text}");
+            let secret = Secret::new(text);
+            assert_eq!(secret.check().is_ok(), is_good, "{text}");
+            assert_eq!(secret.sign("a", 1, b"x").is_ok(), is_good, "{text}");
         }
     }
 }
