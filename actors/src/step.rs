@@ -58,7 +58,8 @@ pub trait Step: Send + Sync + 'static {
     ///
     /// Files count by their content: an artifact in the input is a part of it by its digest. What
     /// the body reads elsewhere, such as an address or the time, is not: a kind that does so keeps
-    /// no results. Nor may one whose effect is [`Effect::Once`].
+    /// no results, unless it stays the same while the engine is open and the version follows it.
+    /// Nor may one keep any whose effect is [`Effect::Once`].
     fn cache(&self) -> Option<u32> {
         None
     }

@@ -1,5 +1,7 @@
 //! Gives an engine the step kinds and the shipped workflows.
 
+use std::sync::Arc;
+
 use callsheet_actors::EngineBuilder;
 
 use crate::fetch::Fetch;
@@ -11,7 +13,7 @@ use crate::scenes::{
 };
 use crate::slots::Slots;
 use crate::speech::{
-    ChooseSpeech, CutSpeech, JoinSpeech, Recognise, Transcribe, TranscribeOffline,
+    ChooseSpeech, CutSpeech, JoinSpeech, Means, Recognise, Transcribe, TranscribeOffline,
 };
 use crate::subtitles::Compose;
 use crate::webhook::{Deliver, WEBHOOK};
@@ -64,16 +66,17 @@ pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder
 pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
     let slots = Slots::new(options.parallel_runs);
     let hardware = Hardware::default();
+    let means = Arc::new(Means::new(options, &slots));
     builder
         .provide(options.sandbox)
         .step(Fetch::new(options))
         .step(Probe)
         .step(ExtractAudio::new(slots.clone()))
-        .step(Transcribe::new(options, &slots))
-        .step(TranscribeOffline::new(options, &slots))
+        .step(Transcribe::new(means.clone()))
+        .step(TranscribeOffline::new(means.clone()))
         .step(ChooseSpeech::new(options))
         .step(CutSpeech)
-        .step(Recognise::new(options, &slots))
+        .step(Recognise::new(means))
         .step(JoinSpeech)
         .step(Compose)
         .step(Burn::new(slots.clone()))

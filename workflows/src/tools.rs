@@ -52,13 +52,13 @@ const MODEL: MissingTool = MissingTool {
     needed_for: "`speech.transcribe` without an OpenAI key",
 };
 
-/// Where Debian puts the model.
-const MODEL_DIR: &str = "/usr/share/pocketsphinx/model/en-us/en-us";
+/// Where Debian puts the model, and the recogniser looks for it unless told otherwise.
+pub(crate) const MODELS: &str = "/usr/share/pocketsphinx/model/en-us";
 
 /// What of the programs that the media steps need is not installed.
 #[must_use]
 pub fn missing_tools() -> Vec<MissingTool> {
-    missing_in(&path(), Path::new(MODEL_DIR))
+    missing_in(&path(), &Path::new(MODELS).join("en-us"))
 }
 
 /// Where a program is.

@@ -17,10 +17,11 @@ mod tighten;
 mod transcript;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use callsheet_actors::{Step, StepContext, StepResult};
 use callsheet_engine::definition::Effect;
-use callsheet_storage::Artifact;
+use callsheet_storage::{Artifact, Digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +39,18 @@ pub use recognise::{Recognise, Utterance};
 use tighten::tighten;
 pub use transcript::{Provider, Transcript};
 
+/// Counted up when the same sound gives other words from now on, by the same service and model.
+const HEARD_VERSION: u32 = 1;
+
 /// Turns speech into words with times, by the best means that there is.
 pub struct Transcribe {
-    means: Means,
+    means: Arc<Means>,
 }
 
 /// Turns speech into words with times on this machine: slow to understand, but needs no key.
 pub struct TranscribeOffline {
-    recogniser: Recogniser,
+    means: Arc<Means>,
+    version: u32,
 }
 
 /// The input of `speech.transcribe`.
@@ -100,16 +105,24 @@ pub enum Engaged {
     PocketSphinx,
 }
 
-/// The means to transcribe that there are.
-struct Means {
+/// The means to transcribe that there are: the same for all kinds, so that bounds hold over them.
+pub(crate) struct Means {
     service: Option<Service>,
     recogniser: Recogniser,
 }
 
 impl Means {
-    fn new(options: &MediaOptions, slots: &Slots) -> Self {
+    pub(crate) fn new(options: &MediaOptions, slots: &Slots) -> Self {
         let service = options.openai.clone().map(|access| Service::new(access, slots.clone()));
         Self { service, recogniser: Recogniser::new(options, slots.clone()) }
+    }
+
+    /// The version of what is heard: another service or another model hears the same otherwise.
+    fn version(&self) -> u32 {
+        let service = self.service.as_ref().map(Service::stamp);
+        let stamp = format!("{HEARD_VERSION}\n{service:?}\n{}", self.recogniser.stamp());
+        let [a, b, c, d, ..] = *Digest::of(stamp.as_bytes()).as_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     async fn transcribe(
@@ -150,8 +163,8 @@ async fn tightened(
 }
 
 impl Transcribe {
-    pub(crate) fn new(options: &MediaOptions, slots: &Slots) -> Self {
-        Self { means: Means::new(options, slots) }
+    pub(crate) fn new(means: Arc<Means>) -> Self {
+        Self { means }
     }
 }
 
@@ -177,8 +190,9 @@ impl Step for Transcribe {
 }
 
 impl TranscribeOffline {
-    pub(crate) fn new(options: &MediaOptions, slots: &Slots) -> Self {
-        Self { recogniser: Recogniser::new(options, slots.clone()) }
+    pub(crate) fn new(means: Arc<Means>) -> Self {
+        let version = means.version();
+        Self { means, version }
     }
 }
 
@@ -199,13 +213,52 @@ impl Step for TranscribeOffline {
     }
 
     fn cache(&self) -> Option<u32> {
-        Some(1)
+        Some(self.version)
     }
 
     async fn run(&self, input: OfflineSpeech, context: StepContext) -> StepResult<Transcript> {
         let language = input.language.as_deref().map(language::check).transpose()?;
         let audio = context.open(&input.audio).await?;
-        let transcript = self.recogniser.transcribe(&audio, language, &context).await?;
+        let transcript = self.means.recogniser.transcribe(&audio, language, &context).await?;
         tightened(transcript, &audio, &context).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::options::OpenAi;
+
+    #[test]
+    fn another_service_or_model_is_another_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = |base_url: &str, model: &str| {
+            let (base_url, model) = (base_url.to_owned(), model.to_owned());
+            MediaOptions {
+                openai: Some(OpenAi { base_url, model, ..OpenAi::new("k") }),
+                pocketsphinx_models: Some(directory.path().to_owned()),
+                ..MediaOptions::default()
+            }
+        };
+        let version = |options: &MediaOptions| Means::new(options, &Slots::new(1)).version();
+        let (given, same) = (options("http://a", "m"), options("http://a", "m"));
+        let first = version(&given);
+        assert_eq!(version(&same), first);
+        let other_key = OpenAi::new("other key");
+        let mut changed = same;
+        changed.openai.as_mut().unwrap().api_key = other_key.api_key;
+        assert_eq!(version(&changed), first, "the key says nothing of what is heard");
+        for other in [
+            options("http://b", "m"),
+            options("http://a", "n"),
+            MediaOptions { openai: None, ..given.clone() },
+            MediaOptions { pocketsphinx_models: None, ..given.clone() },
+        ] {
+            assert_ne!(version(&other), first, "{other:?}");
+        }
+        std::fs::create_dir(directory.path().join("en-us")).unwrap();
+        std::fs::write(directory.path().join("en-us/mdef"), "another").unwrap();
+        assert_ne!(version(&given), first);
     }
 }

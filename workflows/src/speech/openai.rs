@@ -59,6 +59,11 @@ impl Service {
         Self { access, slots, calls, client: OnceLock::new() }
     }
 
+    /// What tells one service from another. It is hashed, and shown nowhere.
+    pub(super) fn stamp(&self) -> (&str, &str) {
+        (&self.access.base_url, &self.access.model)
+    }
+
     /// Transcribes a WAV file.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The recogniser on this machine: `pocketsphinx_continuous` with Debian's English model.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +14,16 @@ use crate::options::MediaOptions;
 use crate::sandbox::{self, Access};
 use crate::slots::Slots;
 use crate::subtitles::Word;
-use crate::tools::POCKETSPHINX;
+use crate::tools::{MODELS, POCKETSPHINX};
 use crate::wav::Wav;
 
 /// The rate that the model was trained on.
 const SAMPLE_RATE: u32 = 16_000;
+
+/// The parts of the model, in its directory.
+const ACOUSTIC: &str = "en-us";
+const LANGUAGE: &str = "en-us.lm.bin";
+const DICTIONARY: &str = "cmudict-en-us.dict";
 
 /// Runs the recogniser.
 pub(super) struct Recogniser {
@@ -27,7 +33,24 @@ pub(super) struct Recogniser {
 
 impl Recogniser {
     pub(super) fn new(options: &MediaOptions, slots: Slots) -> Self {
-        Self { models: options.pocketsphinx_models.clone(), slots }
+        // The program runs in a directory of its own, from which a relative path leads nowhere.
+        let absolute = |models: &PathBuf| std::path::absolute(models).unwrap_or(models.clone());
+        Self { models: options.pocketsphinx_models.as_ref().map(absolute), slots }
+    }
+
+    /// What tells one model from another without reading it: its files, their sizes and times.
+    pub(super) fn stamp(&self) -> String {
+        let models = self.models.as_deref().unwrap_or(Path::new(MODELS));
+        let acoustic = fs::read_dir(models.join(ACOUSTIC)).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = acoustic.map(|entry| entry.path()).collect();
+        files.extend([LANGUAGE, DICTIONARY].map(|name| models.join(name)));
+        files.sort_unstable();
+        let stamps = files.iter().map(|file| {
+            let about = fs::metadata(file).ok();
+            let changed = about.as_ref().and_then(|about| about.modified().ok());
+            format!("{} {:?} {changed:?}\n", file.display(), about.map(|about| about.len()))
+        });
+        stamps.collect()
     }
 
     /// Transcribes a WAV file.
@@ -81,7 +104,7 @@ impl Recogniser {
         };
         let mut access = Access::default().inside(work).read(&audio);
         if let Some(models) = &self.models {
-            access = access.read(std::path::absolute(models)?);
+            access = access.read(models);
         }
         let ended = sandbox::command(POCKETSPHINX, &access, context)?
             .arg("-infile")
@@ -100,7 +123,7 @@ impl Recogniser {
 
     fn model_args(&self) -> Vec<std::ffi::OsString> {
         let Some(models) = &self.models else { return Vec::new() };
-        [("-hmm", "en-us"), ("-lm", "en-us.lm.bin"), ("-dict", "cmudict-en-us.dict")]
+        [("-hmm", ACOUSTIC), ("-lm", LANGUAGE), ("-dict", DICTIONARY)]
             .into_iter()
             .flat_map(|(name, file)| [name.into(), models.join(file).into_os_string()])
             .collect()
@@ -138,7 +161,7 @@ fn explain(error: StepError, log: &Path) -> StepError {
     if error.0.code != "process.exit" {
         return with_install_hint(error, POCKETSPHINX);
     }
-    let log = std::fs::read(log).unwrap_or_default();
+    let log = fs::read(log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let said: Vec<&str> = log.lines().filter(|line| is_complaint(line)).collect();
     let said = said[said.len().saturating_sub(5)..].join("\n");
@@ -212,6 +235,17 @@ mod tests {
                 (word.text.as_str(), word.start_s, word.end_s, word.confidence.unwrap())
             });
             assert_eq!(found, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_of_models_is_that_of_the_engine() {
+        let models = Some(PathBuf::from("models"));
+        let options = MediaOptions { pocketsphinx_models: models, ..MediaOptions::default() };
+        let recogniser = Recogniser::new(&options, Slots::new(1));
+        for word in recogniser.model_args() {
+            let path = Path::new(&word);
+            assert!(path.is_absolute() || path.to_str().unwrap().starts_with('-'), "{word:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! The step kind `speech.recognise`.
 
+use std::sync::Arc;
+
 use callsheet_actors::{Step, StepContext, StepResult};
 use callsheet_storage::Artifact;
 use schemars::JsonSchema;
@@ -7,13 +9,13 @@ use serde::Deserialize;
 
 use super::transcript::Transcript;
 use super::{Engaged, Means, language};
-use crate::options::MediaOptions;
-use crate::slots::Slots;
 
 /// Turns speech into words with times by the means that are named, and by no other: so the answer
-/// is a function of the input, and one that was paid for is kept.
+/// is a function of the input, and one that was paid for is kept, as long as the service and the
+/// models stay the same.
 pub struct Recognise {
-    means: Means,
+    means: Arc<Means>,
+    version: u32,
 }
 
 /// The input of `speech.recognise`.
@@ -33,8 +35,9 @@ pub struct Utterance {
 }
 
 impl Recognise {
-    pub(crate) fn new(options: &MediaOptions, slots: &Slots) -> Self {
-        Self { means: Means::new(options, slots) }
+    pub(crate) fn new(means: Arc<Means>) -> Self {
+        let version = means.version();
+        Self { means, version }
     }
 }
 
@@ -51,7 +54,7 @@ impl Step for Recognise {
     }
 
     fn cache(&self) -> Option<u32> {
-        Some(1)
+        Some(self.version)
     }
 
     async fn run(&self, input: Utterance, context: StepContext) -> StepResult<Transcript> {

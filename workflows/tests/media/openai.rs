@@ -227,6 +227,56 @@ async fn a_piece_that_is_recognised_is_not_paid_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_bound_of_calls_holds_over_all_kinds() {
+    let never = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(600));
+    let (server, engine) = fake(never).await;
+    let steps = [("one", "speech.recognise"), ("two", "speech.transcribe")].map(|(id, kind)| {
+        // Of models each, so that no two are the same call.
+        let with = json!({ "audio": "{{ input.audio }}", "provider": "openai", "model":
+            "{{ 'm' ~ item }}" });
+        let six = "{{ range(6) | list }}";
+        json!({ "id": id, "uses": kind, "for_each": six, "concurrency": 6, "with": with })
+    });
+    let definition = json!({ "name": "many", "input": { "type": "object" }, "steps": steps });
+    let plan = engine.validate(&definition.to_string()).unwrap();
+    let input = json!({ "audio": second_of_sound(&engine) });
+    engine.submit(callsheet_actors::Submit::plan(plan, input)).await.unwrap();
+    let made = async || server.received_requests().await.unwrap().len();
+    while made().await < 8 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // The others have had the time to follow.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(made().await, 8);
+    engine.stop_now().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_words_of_one_service_are_not_given_out_as_those_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let says = async |word: &str| {
+        let server = MockServer::start().await;
+        let words = json!([{ "word": word, "start": 0.1, "end": 0.4 }]);
+        let answer = json!({ "text": word, "language": "english", "words": words });
+        let at = Mock::given(method("POST")).and(path("/v1/audio/transcriptions"));
+        at.respond_with(ResponseTemplate::new(200).set_body_json(answer)).mount(&server).await;
+        server
+    };
+    let (one, other) = (says("one").await, says("other").await);
+    for (server, word, calls) in [(&one, "one", 1), (&other, "other", 1), (&one, "one", 1)] {
+        let access = OpenAi { base_url: format!("{}/v1", server.uri()), ..OpenAi::new(KEY) };
+        let options = MediaOptions { openai: Some(access), ..offline() };
+        let builder = Engine::builder().data_dir(directory.path());
+        let engine = callsheet_workflows::register(builder, &options).open().await.unwrap();
+        let with = json!({ "audio": second_of_sound(&engine), "provider": "openai" });
+        let heard = step(&engine, "speech.recognise", with).await.unwrap();
+        assert_eq!(heard["text"], word);
+        assert_eq!(server.received_requests().await.unwrap().len(), calls, "{word}");
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_takes_over_from_the_other_is_said() {
     let refusal = json!({ "error": { "message": "no", "code": "bad_request" } });
     let (server, engine) = fake(ResponseTemplate::new(400).set_body_json(refusal)).await;
