@@ -216,7 +216,7 @@ impl Run {
             return Err(StepError::retryable("ffmpeg.no_room", message)
                 .with_hint("make room on the disk of the data directory"));
         }
-        if self.context.cancelled().is_cancelled() || status.code().is_none() {
+        if self.context.cancelled().is_cancelled() || sandbox::was_killed(status, &self.context) {
             return Err(StepError::retryable("ffmpeg.killed", message));
         }
         // The same arguments on the same file end the same way.
@@ -238,6 +238,7 @@ fn cannot_start(error: &io::Error) -> StepError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use callsheet_actors::{Engine, Submit};
+    use callsheet_engine::Failure;
     use serde_json::Value;
 
     use super::*;
@@ -280,23 +281,74 @@ mod tests {
         assert!(writes_to_a_link(Sandbox::Off).await);
     }
 
-    /// A film without an end ends at its limit, and ffmpeg with it.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_run_that_writes_without_end_is_ended() {
-        let body = |_: Option<Value>, context: StepContext| async move {
-            let to = context.work_dir()?.join("endless.avi");
-            let run = Run::new(&context, None).max_written_bytes(100_000);
-            let args = ["-f", "lavfi", "-i", "testsrc2=size=320x180", "-c:v", "rawvideo"];
-            run.args(args).args(["-f", "avi"]).output(&to).run(&Slots::new(1)).await?;
-            Ok(Value::Null)
-        };
-        let engine = Engine::builder().in_memory().step_fn("write", body).open().await.unwrap();
+    /// Runs one step, once; gives how it failed.
+    async fn failure<F>(
+        mode: Sandbox,
+        body: impl Fn(StepContext) -> F + Send + Sync + 'static,
+    ) -> Failure
+    where
+        F: Future<Output = StepResult<Value>> + Send + 'static,
+    {
+        let body = move |_: Option<Value>, context: StepContext| body(context);
+        let builder = Engine::builder().in_memory().provide(mode).step_fn("write", body);
+        let engine = builder.open().await.unwrap();
         let definition = r#"{ "name": "write", "steps": [
             { "id": "it", "uses": "write", "with": null, "retry": { "max_attempts": 1 } }] }"#;
         let plan = engine.validate(definition).unwrap();
         let job = engine.submit(Submit::plan(plan, Value::Null)).await.unwrap().job;
         let view = job.wait().await.unwrap();
-        let failure = view.state.failure().unwrap();
+        view.state.failure().unwrap().clone()
+    }
+
+    /// Kills the ffmpeg that has a word among its arguments, as a kernel without memory does.
+    fn kill(word: &str) {
+        let is_it = |directory: &Path| {
+            let said = std::fs::read(directory.join("cmdline")).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            said.split('\0').next().is_some_and(|name| name.ends_with(FFMPEG))
+                && said.contains(word)
+        };
+        loop {
+            let entries = std::fs::read_dir("/proc").unwrap();
+            let mut directories = entries.map(|entry| entry.unwrap().path());
+            if let Some(found) = directories.find(|directory| is_it(directory)) {
+                let pid = found.file_name().unwrap();
+                assert!(Command::new("kill").arg("-KILL").arg(pid).status().unwrap().success());
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_is_killed_is_worth_another_one() {
+        for mode in [Sandbox::Auto, Sandbox::Off] {
+            let failure = failure(mode, |context: StepContext| async move {
+                let word = format!("title={}", context.work_dir()?.display());
+                let victim = word.clone();
+                std::thread::spawn(move || kill(&victim));
+                let run = Run::new(&context, None).args(["-re", "-f", "lavfi", "-i", "testsrc2"]);
+                let run = run.args(["-metadata", &word, "-f", "null"]).nowhere();
+                run.run(&Slots::new(1)).await?;
+                Ok(Value::Null)
+            });
+            let failure = failure.await;
+            assert_eq!(failure.code, "ffmpeg.killed", "{mode:?}: {failure}");
+            assert!(failure.retryable);
+        }
+    }
+
+    /// A film without an end ends at its limit, and ffmpeg with it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_writes_without_end_is_ended() {
+        let failure = failure(Sandbox::Auto, |context: StepContext| async move {
+            let to = context.work_dir()?.join("endless.avi");
+            let run = Run::new(&context, None).max_written_bytes(100_000);
+            let args = ["-f", "lavfi", "-i", "testsrc2=size=320x180", "-c:v", "rawvideo"];
+            run.args(args).args(["-f", "avi"]).output(&to).run(&Slots::new(1)).await?;
+            Ok(Value::Null)
+        });
+        let failure = failure.await;
         assert_eq!(failure.code, "ffmpeg.too_large", "{failure}");
     }
 }

@@ -9,7 +9,9 @@ mod access;
 mod verdict;
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::str::FromStr;
 
 use callsheet_actors::{Command, StepContext, StepError, StepResult};
@@ -21,6 +23,9 @@ use crate::tools::{find, install_hint};
 
 /// The program that makes sandboxes.
 const BWRAP: &str = "bwrap";
+
+/// The codes by which it says that the program was ended by a signal: 128 and the signal's number.
+const KILLED: RangeInclusive<i32> = 129..=159;
 
 /// What of the engine's environment a child is given: where programs are, and how to write. Keys
 /// and tokens of the engine are not among it.
@@ -141,6 +146,12 @@ pub(crate) fn command(
     };
     let command = command.clear_env().disposable();
     Ok(environment().fold(command, |command, (name, value)| command.env(name, value)))
+}
+
+/// Whether a program that ran as [`confined`] says was ended by a signal.
+pub(crate) fn was_killed(status: ExitStatus, context: &StepContext) -> bool {
+    let is_shut_in = || Sandbox::of(context).confinement() == Confinement::Confined;
+    status.code().is_none_or(|code| KILLED.contains(&code) && is_shut_in())
 }
 
 /// What a child is given of the engine's environment.
