@@ -14,7 +14,8 @@ pub(crate) type Result<T> = std::result::Result<T, CliError>;
 pub(crate) enum Exit {
     /// What was asked for is done.
     Done = 0,
-    /// The job failed or was cancelled, a definition has problems, or a request was refused.
+    /// The job or an item of a batch did not succeed, a definition has problems, or a request was
+    /// refused.
     Failed = 1,
     /// The command line cannot be understood.
     Usage = 2,

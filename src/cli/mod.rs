@@ -1,5 +1,6 @@
 //! The command line: its subcommands, and how it begins and ends.
 
+mod batch;
 mod bench;
 mod compat;
 mod correct;
@@ -198,7 +199,7 @@ Environment:
 {variables}
 Exit codes:
   0    done
-  1    the job failed, a definition has problems, or a request was refused
+  1    the job or an item of a batch failed, a definition has problems, or a request was refused
   2    the command line cannot be understood
   3    the engine cannot work: its data directory or its store has failed
   130  interrupted; nothing recorded is lost"

@@ -44,7 +44,9 @@ fn people_are_told_where_the_files_are() {
     let expected = "output  file\n\
         first   out/first-captions.srt\n\
         last    out/last-captions.srt\n\
-        vtt     out/captions.vtt\n";
+        vtt     out/captions.vtt\n\n\
+        output  value\n\
+        cues    1\n";
     assert_eq!(ended.stdout, expected);
     for words in ["notes: job ", ", 3 steps\n", "  first  done in ", "job succeeded\n"] {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
@@ -89,4 +91,51 @@ fn a_data_directory_that_is_named_is_kept_and_used_by_one_at_a_time() {
     let again = finish(&path, &[&args[..], &["--json"]].concat()).has_ended_with(0);
     assert_eq!(origin.hits(), 2);
     assert_eq!(attempts(&again.json()), counts(&[("first", 1), ("fetch", 1), ("last", 1)]));
+}
+
+#[test]
+fn a_file_that_the_job_was_given_is_not_written_over() {
+    let (_dir, path) = place();
+    std::fs::write(path.join("captions.vtt"), "mine\n").unwrap();
+    let args = ["run", "notes.yaml", "-i", "url=captions.vtt", "--out", "."];
+    let ended = finish(&path, &args).has_ended_with(1);
+    let said = "error: `./captions.vtt` is an input of this job: its output `vtt` has that name\n";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(path.join("captions.vtt")).unwrap(), "mine\n");
+    assert!(!path.join("first-captions.srt").exists(), "some files landed");
+    // As the hint says, it is all there for another place, and does not run again.
+    assert!(ended.stderr.contains("another --out and --data-dir ./.callsheet"), "{ended:?}");
+    let args = [&args[..5], &["out", "--data-dir", "./.callsheet", "--json"]].concat();
+    let again = finish(&path, &args).has_ended_with(0);
+    assert_eq!(again.json()["files"]["vtt"], "out/captions.vtt");
+    assert!(again.stderr.contains("s, cached\n"), "{again:?}");
+}
+
+#[test]
+fn a_batch_tells_of_the_items_that_did_not_succeed() {
+    let (_dir, path) = place();
+    let items = r#"items=[
+        { "id": "talk", "workflow": "analyze", "input": { "video": "none.mp4" } },
+        { "workflow": "nothing" }
+    ]"#;
+    for form in [&[][..], &["--json"]] {
+        let args = [&["run", "batch", "-i", items, "--out", "out"], form].concat();
+        let ended = finish(&path, &args).has_ended_with(1);
+        let results = &ended.json();
+        let results = results.get("output").unwrap_or(results);
+        assert_eq!(results["failed"], 1, "{ended:?}");
+        for words in [
+            "job succeeded\n",
+            "error: 2 of 2 items did not succeed\n",
+            "\n  results[0] `talk` failed: there is no file",
+            "[fetch.not_found]\n    hint: ",
+            "\n  results[1] refused: ",
+        ] {
+            assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+        }
+        assert!(
+            !path.join("out/.callsheet").exists(),
+            "the job is over: run again, it begins anew"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{ServerArgs, text};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::{Display, Note, ProgressForm};
-use crate::cli::{offline, print};
+use crate::cli::{batch, offline, print};
 
 /// The events of one record come together; when nothing came for so long, the last one did.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -81,7 +81,7 @@ pub(super) async fn wait(
 ) -> Result<Exit> {
     let job = client.wait(id).await.map_err(|error| server.complain(&error))?;
     present(&job, json);
-    verdict(job.head.status)
+    verdict(&job)
 }
 
 fn present(job: &Job, json: bool) {
@@ -132,7 +132,7 @@ async fn events(args: &ShowArgs, client: &Client) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let end = client.job(&args.job).await.map_err(complain)?;
-    verdict(end.head.status)
+    verdict(&end)
 }
 
 fn print_event(event: &Event, json: bool) {
@@ -149,10 +149,14 @@ fn sequence(id: &str) -> u64 {
     id.split('.').next().and_then(|record| record.parse().ok()).unwrap_or(0)
 }
 
-/// A job that did not succeed makes whoever waited for it fail.
-fn verdict(status: JobStatus) -> Result<Exit> {
-    match status {
-        JobStatus::Succeeded => Ok(Exit::Done),
+/// A job that did not succeed makes whoever waited for it fail, and so does an item of a batch.
+fn verdict(job: &Job) -> Result<Exit> {
+    match job.head.status {
+        JobStatus::Succeeded => {
+            let output = job.output.as_ref();
+            let complaint = output.and_then(|it| batch::complaint(&job.head.workflow, it));
+            complaint.map_or(Ok(Exit::Done), Err)
+        }
         other => Err(CliError::failed(format!("the job is {}", other.as_str()))),
     }
 }

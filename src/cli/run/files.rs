@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use callsheet::{Artifact, ArtifactStore};
 use serde_json::Value;
 
+use super::given::Given;
 use crate::cli::error::{CliError, Result};
 
 /// Where each file of the output is now, by its path in the output, such as `video`.
@@ -22,23 +23,33 @@ pub(crate) enum Landing {
     Link,
 }
 
-/// Puts every artifact in `output` into `dir`. Each appears whole or not at all.
+/// Puts every artifact in `output` into `dir`. Each appears whole or not at all; none does when one
+/// of them would take the place of a file that the job was given.
 ///
 /// # Errors
-/// When an artifact is damaged, or the directory cannot be written to.
+/// When an artifact is damaged, the directory cannot be written to, or a given file is in the way.
 pub(crate) fn land(
     store: &ArtifactStore,
     output: &Value,
     dir: &Path,
     landing: Landing,
+    given: &Given,
 ) -> Result<Landed> {
     let found = Artifact::find_in(output);
+    let targets: Vec<PathBuf> = names(&found).into_iter().map(|name| dir.join(name)).collect();
+    for ((key, _), target) in found.iter().zip(&targets) {
+        if given.has(target) {
+            let path = target.display();
+            let said =
+                format!("`{path}` is an input of this job: its output `{key}` has that name");
+            return Err(CliError::failed(said));
+        }
+    }
     let mut landed = Landed::new();
-    for ((key, artifact), name) in found.iter().zip(names(&found)) {
+    for ((key, artifact), target) in found.iter().zip(targets) {
         let source = store.verify(&artifact.artifact).map_err(|error| {
             CliError::failed(format!("the file `{}` cannot be read: {error}", artifact.name))
         })?;
-        let target = dir.join(name);
         place(&source, &target, landing).map_err(|e| CliError::file("write", &target, &e))?;
         landed.insert(key.clone(), target);
     }
@@ -87,9 +98,8 @@ fn place(source: &Path, target: &Path, landing: Landing) -> io::Result<()> {
     let linked = landing == Landing::Link && fs::hard_link(source, &temp).is_ok();
     let written = if linked { writable(&temp) } else { copy(source, &temp) };
     let placed = written.and_then(|()| fs::rename(&temp, target));
-    if placed.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
+    // After a failure it is still there, and where both are links of one file: then nothing moves.
+    let _ = fs::remove_file(&temp);
     placed
 }
 
@@ -122,6 +132,10 @@ mod tests {
         })
     }
 
+    fn nothing() -> Given {
+        Given::find_in(&Value::Null)
+    }
+
     #[test]
     fn files_land_under_their_names() {
         for landing in [Landing::Copy, Landing::Link] {
@@ -130,11 +144,12 @@ mod tests {
             let output = json!({
                 "srt": stored(&store, "captions.srt", "one"),
                 "more": [stored(&store, "captions.vtt", "two")],
+                "same": [stored(&store, "c.txt", "three"), stored(&store, "c.txt", "three")],
                 "words": 12,
             });
-            let landed = land(&store, &output, dir.path(), landing).unwrap();
+            let landed = land(&store, &output, dir.path(), landing, &nothing()).unwrap();
             let keys: Vec<_> = landed.keys().map(String::as_str).collect();
-            assert_eq!(keys, ["more[0]", "srt"]);
+            assert_eq!(keys, ["more[0]", "same[0]", "same[1]", "srt"]);
             assert_eq!(fs::read_to_string(dir.path().join("captions.srt")).unwrap(), "one");
             assert_eq!(fs::read_to_string(&landed["more[0]"]).unwrap(), "two");
             // The user's file can be written, and nothing half written is left beside it.
@@ -145,13 +160,34 @@ mod tests {
     }
 
     #[test]
+    fn what_the_job_was_given_stays_and_then_nothing_lands() {
+        for landing in [Landing::Copy, Landing::Link] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = ArtifactStore::open(dir.path().join("store")).unwrap();
+            let input = dir.path().join("video.mp4");
+            fs::write(&input, "mine").unwrap();
+            let output = json!({
+                "srt": stored(&store, "captions.srt", "one"),
+                "video": stored(&store, "video.mp4", "theirs"),
+            });
+            let given = Given::find_in(&json!({ "video": input }));
+            let error = land(&store, &output, dir.path(), landing, &given).unwrap_err();
+            let expected =
+                format!("`{}` is an input of this job: its output `video`", input.display());
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert_eq!(fs::read_to_string(&input).unwrap(), "mine");
+            assert!(!dir.path().join("captions.srt").exists());
+        }
+    }
+
+    #[test]
     fn a_copy_leaves_the_store_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let store = ArtifactStore::open(dir.path().join("store")).unwrap();
         let output = stored(&store, "a.txt", "kept");
-        land(&store, &output, dir.path(), Landing::Copy).unwrap();
+        land(&store, &output, dir.path(), Landing::Copy, &nothing()).unwrap();
         fs::write(dir.path().join("a.txt"), "changed").unwrap();
-        land(&store, &output, dir.path(), Landing::Copy).unwrap();
+        land(&store, &output, dir.path(), Landing::Copy, &nothing()).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("a.txt")).unwrap(), "kept");
     }
 

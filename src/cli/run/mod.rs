@@ -1,7 +1,9 @@
 //! `callsheet run`: one job from start to end, in this process.
 
 mod attach;
+mod facts;
 mod files;
+mod given;
 mod input;
 mod paths;
 mod report;
@@ -21,12 +23,13 @@ use crate::cli::local::{self, Grace};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::progress::{Display, ProgressForm};
 use crate::cli::signals::Signals;
-use crate::cli::{correct, env, offline, print, source};
+use crate::cli::{batch, correct, env, offline, print, source};
 
 pub(crate) use input::{InputArgs, gather, set_files};
 pub(crate) use watch::store_failed;
 
 use files::{Landed, Landing};
+use given::Given;
 use watch::Watched;
 
 /// Examples at the foot of `callsheet run --help`.
@@ -37,7 +40,9 @@ Examples:
   callsheet run my-flow.yaml --input-file input.json --out results --data-dir state
 
 Run the same command again after a crash, a kill or Ctrl-C, and it goes on with the job that it
-began: steps that are recorded as done are not run again.";
+began: steps that are recorded as done are not run again.
+
+The exit code is 1 when the job did not succeed, and when an item of a batch did not.";
 
 /// Arguments of `callsheet run`.
 #[derive(Args, Debug)]
@@ -91,7 +96,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit> {
     // Whatever else lives in a shared data directory is given back and goes on another time.
     engine.stop_now().await;
     drop(engine);
-    data.clean_up(matches!(ended, Ok(Exit::Done)));
+    // A batch whose items failed is over as well: run again, the command begins a new one.
+    data.clean_up(matches!(ended, Ok(Exit::Done | Exit::Failed)));
     ended
 }
 
@@ -137,7 +143,9 @@ async fn with_engine(
 fn finish(args: &RunArgs, engine: &Engine, view: &JobView, data: &DataDir) -> Result<Exit> {
     let landing = if data.is_temporary { Landing::Link } else { Landing::Copy };
     let output = view.state.output().unwrap_or(&Value::Null);
-    let landed = files::land(engine.artifacts(), output, &args.out, landing)?;
+    let given = Given::find_in(&view.state.input);
+    let landed = files::land(engine.artifacts(), output, &args.out, landing, &given);
+    let landed = landed.map_err(|error| error.hint(elsewhere(data)))?;
     if args.json {
         print::out_json(&report::json(view, &landed));
     }
@@ -147,13 +155,26 @@ fn finish(args: &RunArgs, engine: &Engine, view: &JobView, data: &DataDir) -> Re
             if !args.json {
                 show(output, &landed, took);
             }
-            Ok(Exit::Done)
+            let complaint = batch::complaint(&view.head.workflow.name, output);
+            Ok(complaint.map_or(Exit::Done, |complaint| {
+                eprintln!("{complaint}");
+                complaint.exit
+            }))
         }
         _ => Err(not_succeeded(view, data)),
     }
 }
 
-/// The result for people: where the files are, or else the output itself.
+/// How to go on when files could not be put in place.
+fn elsewhere(data: &DataDir) -> String {
+    let dir = correct::quote(&data.path.display().to_string());
+    format!(
+        "what was done is kept: the same command with another --out and --data-dir {dir} need not \
+         do it again"
+    )
+}
+
+/// The result for people: where the files are and what else is known, or else the output itself.
 fn show(output: &Value, landed: &Landed, took: f64) {
     eprintln!("succeeded in {took:.1} s");
     if landed.is_empty() {
@@ -162,6 +183,10 @@ fn show(output: &Value, landed: &Landed, took: f64) {
     let rows: Vec<_> =
         landed.iter().map(|(key, path)| vec![key.clone(), path.display().to_string()]).collect();
     print::out(print::table(&["output", "file"], &[], &rows));
+    let facts = facts::rows(output, landed);
+    if !facts.is_empty() {
+        print::out(format!("\n{}", print::table(&["output", "value"], &[], &facts)));
+    }
 }
 
 fn not_succeeded(view: &JobView, data: &DataDir) -> CliError {
