@@ -78,6 +78,20 @@ pub const MAX_ASS_BYTES: u64 = 16 * 1024 * 1024;
 /// Words of one transcript. Beyond it the input is refused; a day of speech has half of it.
 pub const MAX_WORDS_COUNT: usize = 400_000;
 
+/// Channels of a WAV file that is listened to: room is made for all of them. Beyond it:
+/// `speech.audio`.
+pub const MAX_WAV_CHANNELS_COUNT: u16 = 64;
+
+/// Samples a second of a WAV file that is listened to, the most that devices record. Beyond it:
+/// `speech.audio`.
+pub const MAX_WAV_SAMPLES_PER_SECOND: u32 = 384_000;
+
+/// Bits of one sample in a WAV file. Beyond it: `speech.audio`.
+pub const MAX_WAV_SAMPLE_BITS: u16 = 64;
+
+/// Chunks of a WAV file up to its samples: programs write a handful. Beyond it: `speech.audio`.
+pub const MAX_WAV_CHUNKS_COUNT: usize = 1_000;
+
 /// Letters of all words of a composition, ten for each of them, before and after every replacement.
 /// Beyond it: `subtitles.input`.
 pub const MAX_TEXT_CHARS: usize = 10 * MAX_WORDS_COUNT;

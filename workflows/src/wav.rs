@@ -1,13 +1,15 @@
 //! The head of a WAV file: enough to know whether a recogniser can take it, and how long it is.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use callsheet_actors::{StepError, StepResult};
 
-/// Bytes in which the head of a WAV file ends, with room for chunks before the samples.
-const HEAD_BYTES: u64 = 64 * 1024;
+use crate::limits::{
+    MAX_DURATION_S, MAX_WAV_CHANNELS_COUNT, MAX_WAV_CHUNKS_COUNT, MAX_WAV_SAMPLE_BITS,
+    MAX_WAV_SAMPLES_PER_SECOND,
+};
 
 /// What a WAV file says of its samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,45 +29,71 @@ impl Wav {
     /// # Errors
     /// `speech.audio` when it is no WAV file of plain samples.
     pub(crate) fn of_file(path: &Path) -> StepResult<Self> {
-        let mut file = File::open(path)?;
+        let file = File::open(path)?;
         let size = file.metadata()?.len();
-        let mut head = Vec::new();
-        Read::by_ref(&mut file).take(HEAD_BYTES).read_to_end(&mut head)?;
-        Self::of_bytes(&head, size).ok_or_else(|| {
-            StepError::fatal("speech.audio", "the audio is not a WAV file of plain samples")
-                .with_hint("take the sound out with `media.extract_audio` first")
-        })
+        match Self::of_source(BufReader::new(file), size) {
+            Ok(Some(wav)) => Ok(wav),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error.into()),
+            Ok(None) | Err(_) => Err(StepError::fatal(
+                "speech.audio",
+                format!(
+                    "the audio is not a WAV file of plain samples, with at most \
+                     {MAX_WAV_CHANNELS_COUNT} channels, {MAX_WAV_SAMPLES_PER_SECOND} Hz and a day"
+                ),
+            )
+            .with_hint("take the sound out with `media.extract_audio` first")),
+        }
     }
 
-    fn of_bytes(head: &[u8], size: u64) -> Option<Self> {
-        if head.get(..4)? != b"RIFF" || head.get(8..12)? != b"WAVE" {
-            return None;
+    /// Goes from chunk to chunk up to the samples: before them there may be pictures and texts of
+    /// any size. None when it is another kind of file.
+    fn of_source(mut source: impl Read + Seek, size: u64) -> io::Result<Option<Self>> {
+        let mut head = [0; 12];
+        source.read_exact(&mut head)?;
+        if !head.starts_with(b"RIFF") || !head.ends_with(b"WAVE") {
+            return Ok(None);
         }
-        let (mut at, mut wav) = (12, None);
-        loop {
-            let name = head.get(at..at + 4)?;
-            let length = u32::from_le_bytes(head.get(at + 4..at + 8)?.try_into().ok()?);
-            let body = at + 8;
-            match name {
-                b"fmt " => wav = Some(Self::of_format(head.get(body..body + 16)?)?),
+        let (mut at, mut wav) = (head.len() as u64, None);
+        for _ in 0..MAX_WAV_CHUNKS_COUNT {
+            source.seek(SeekFrom::Start(at))?;
+            let (mut name, mut length) = ([0; 4], [0; 4]);
+            source.read_exact(&mut name)?;
+            source.read_exact(&mut length)?;
+            let (body, length) = (at + 8, u64::from(u32::from_le_bytes(length)));
+            match &name {
+                b"fmt " => {
+                    let mut format = [0; 16];
+                    source.read_exact(&mut format)?;
+                    wav = Some(Self::of_format(&format));
+                }
                 // A program that was killed leaves a length that is too large, or none.
                 b"data" => {
-                    let data_bytes = u64::from(length).min(size.saturating_sub(body as u64));
-                    return wav.map(|wav| Self { data_at: body as u64, data_bytes, ..wav });
+                    let data_bytes = length.min(size.saturating_sub(body));
+                    let wav = wav.map(|wav| Self { data_at: body, data_bytes, ..wav });
+                    return Ok(wav.filter(Self::can_be));
                 }
                 _ => {}
             }
-            at = body.checked_add(length as usize)?.checked_add(length as usize % 2)?;
+            at = body + length + length % 2;
         }
+        Ok(None)
     }
 
-    fn of_format(format: &[u8]) -> Option<Self> {
-        let short = |at: usize| Some(u16::from_le_bytes(format.get(at..at + 2)?.try_into().ok()?));
-        let sample_rate = u32::from_le_bytes(format.get(4..8)?.try_into().ok()?);
-        let plain = short(0)? == 1;
-        let (channels, bits) = (short(2)?, short(14)?);
-        let wav = Self { channels, sample_rate, bits, data_at: 0, data_bytes: 0 };
-        (plain && wav.bytes_per_second() > 0).then_some(wav)
+    /// What the head says; samples that are not plain have no channels.
+    fn of_format(format: &[u8; 16]) -> Self {
+        let short = |at: usize| u16::from_le_bytes([format[at], format[at + 1]]);
+        let long = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+        let channels = if short(0) == 1 { short(2) } else { 0 };
+        Self { channels, sample_rate: long(4), bits: short(14), data_at: 0, data_bytes: 0 }
+    }
+
+    /// Whether what the head says can be of a recording: room is made for it before it is read.
+    fn can_be(&self) -> bool {
+        self.bytes_per_second() > 0
+            && self.channels <= MAX_WAV_CHANNELS_COUNT
+            && self.sample_rate <= MAX_WAV_SAMPLES_PER_SECOND
+            && self.bits <= MAX_WAV_SAMPLE_BITS
+            && self.duration_s() <= MAX_DURATION_S
     }
 
     /// Copies a part of a file's samples, from second to second, into a file of its own.
@@ -172,33 +200,74 @@ pub(crate) mod tests {
         }
     }
 
+    fn read(bytes: &[u8]) -> Option<Wav> {
+        Wav::of_source(io::Cursor::new(bytes), bytes.len() as u64).ok().flatten()
+    }
+
     #[test]
     fn heads_are_read() {
         for (rate, channels, samples, seconds) in
             [(16_000, 1, 16_000, 1.0), (44_100, 2, 22_050, 0.5), (8_000, 1, 0, 0.0)]
         {
-            let bytes = silence(rate, channels, samples);
-            let wav = Wav::of_bytes(&bytes, bytes.len() as u64).unwrap();
+            let wav = read(&silence(rate, channels, samples)).unwrap();
             assert_eq!((wav.sample_rate, wav.channels, wav.bits), (rate, channels, 16));
             assert!((wav.duration_s() - seconds).abs() < 1e-9);
         }
     }
 
+    /// A file of silence with a chunk of so many bytes before its samples.
+    fn with_chunk(length: u32) -> Vec<u8> {
+        let mut bytes = silence(16_000, 1, 8_000);
+        let mut chunk = b"LIST".to_vec();
+        chunk.extend(length.to_le_bytes());
+        chunk.resize(8 + length.next_multiple_of(2) as usize, b'a');
+        bytes.splice(36..36, chunk);
+        bytes
+    }
+
     #[test]
     fn chunks_before_the_samples_and_wrong_lengths_are_borne() {
-        let mut bytes = silence(16_000, 1, 8_000);
-        bytes.splice(36..36, *b"LIST\x03\0\0\0abc\0");
-        let at = bytes.windows(4).position(|four| four == b"data").unwrap() + 4;
-        bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-        let wav = Wav::of_bytes(&bytes, bytes.len() as u64).unwrap();
-        assert!((wav.duration_s() - 0.5).abs() < 1e-9);
+        for length in [0, 3, 200_001] {
+            let mut bytes = with_chunk(length);
+            let at = bytes.windows(4).position(|four| four == b"data").unwrap() + 4;
+            bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            let wav = read(&bytes).unwrap_or_else(|| panic!("{length}"));
+            assert!((wav.duration_s() - 0.5).abs() < 1e-9);
+        }
     }
 
     #[test]
     fn what_is_no_wav_is_refused() {
         let whole = silence(16_000, 1, 4);
         for bytes in [&b""[..], b"RIFF\0\0\0\0WAVE", b"ID3\x04", &whole[..40]] {
-            assert_eq!(Wav::of_bytes(bytes, bytes.len() as u64), None);
+            assert_eq!(read(bytes), None);
         }
+        let mut endless = whole[..12].to_vec();
+        endless.extend(b"none\0\0\0\0".repeat(MAX_WAV_CHUNKS_COUNT));
+        endless.extend(&whole[12..]);
+        assert_eq!(read(&endless), None);
+    }
+
+    #[test]
+    fn heads_that_no_recording_has_are_refused_before_room_is_made_for_them() {
+        for (channels, rate, bits, fits) in [
+            (64_u16, 384_000_u32, 32_u16, true),
+            (65, 8_000, 16, false),
+            (65_535, u32::MAX, 16, false),
+            (4_096, 16_000, 16, false),
+            (1, 384_001, 16, false),
+            (1, 16_000, 65_535, false),
+            (0, 16_000, 16, false),
+            (1, 0, 16, false),
+        ] {
+            let mut bytes = silence(16_000, 1, 8);
+            bytes[22..24].copy_from_slice(&channels.to_le_bytes());
+            bytes[24..28].copy_from_slice(&rate.to_le_bytes());
+            bytes[34..36].copy_from_slice(&bits.to_le_bytes());
+            assert_eq!(read(&bytes).is_some(), fits, "{channels} {rate} {bits}");
+        }
+        // A rate so low that little is more than a day: levels are taken a hundred times a second.
+        let long = silence(1, 1, 86_400);
+        assert_eq!((read(&long).is_some(), read(&silence(1, 1, 86_401))), (true, None));
     }
 }
