@@ -48,7 +48,8 @@ pub use sandbox::{Confinement, Sandbox};
 pub use scenes::{
     Captioned, ChainCaptions, Chained, EncodePicture, Fit, Framing, JoinScenes, Joined, Lasting,
     LastingAs, Lengths, MeasureScene, MixSound, Pair, PairScenes, Paired, Parts, Pictured,
-    PlanScenes, Planned, Scene, SceneCaptions, Shot, Sounded, Unpaired, Unplanned, Voiced,
+    PlanScenes, Planned, Scene, SceneCaptions, ScoreFilm, Scored, Shot, Sounded, Sounds, Unpaired,
+    Unplanned, Voiced,
 };
 pub use speech::{
     Choice, ChooseSpeech, Chosen, Cut, CutSpeech, Engaged, Heard, JoinSpeech, OfflineSpeech, Piece,

@@ -264,6 +264,10 @@ pub const MAX_WAVE_SAMPLES_PER_SECOND: f64 = 8_000.0;
 /// Share of the expected length that a written file must have. Below it: `verify.too_short`.
 pub const MIN_LENGTH_SHARE: f64 = 0.95;
 
+/// How far a stream may end before what its file says, beside the share above: heads are rounded,
+/// and some count the last picture twice. Beyond it: `media.cut_off`.
+pub const MAX_LENGTH_ERROR_S: f64 = 0.5;
+
 /// Most that a sound is raised or lowered to reach a loudness: beyond it noise is what is raised.
 /// The step then says that the loudness was not reached.
 pub const MAX_GAIN_DB: f64 = 40.0;

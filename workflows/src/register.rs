@@ -10,6 +10,7 @@ use crate::media::{Analyze, ExtractAudio, Probe, Verify};
 use crate::options::MediaOptions;
 use crate::scenes::{
     ChainCaptions, EncodePicture, JoinScenes, MeasureScene, MixSound, PairScenes, PlanScenes,
+    ScoreFilm,
 };
 use crate::slots::Slots;
 use crate::speech::{
@@ -65,13 +66,15 @@ pub fn register(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder
 /// Registers the step kinds alone, for workflows of one's own.
 pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuilder {
     let slots = Slots::new(options.parallel_runs);
+    // Sound is light work: it need not wait until the pictures leave it a processor.
+    let sounds = Slots::new(options.parallel_runs);
     let hardware = Hardware::default();
     let means = Arc::new(Means::new(options, &slots));
     builder
         .provide(options.sandbox)
         .step(Fetch::new(options))
         .step(Probe)
-        .step(ExtractAudio::new(slots.clone()))
+        .step(ExtractAudio::new(sounds.clone()))
         .step(Transcribe::new(means.clone()))
         .step(TranscribeOffline::new(means.clone()))
         .step(ChooseSpeech::new(options))
@@ -86,9 +89,10 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(MeasureScene::new(slots.clone()))
         .step(PlanScenes)
         .step(EncodePicture::new(slots.clone()))
-        .step(MixSound::new(slots.clone()))
+        .step(MixSound::new(sounds.clone()))
+        .step(ScoreFilm::new(sounds.clone()))
         .step(ChainCaptions)
-        .step(JoinScenes::new(slots.clone()))
+        .step(JoinScenes::new(sounds))
         .step(Convert::new(slots.clone(), hardware))
         .step(Thumbnail::new(slots.clone()))
         .step(ContactSheet::new(slots.clone()))

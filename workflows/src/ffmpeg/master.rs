@@ -16,10 +16,10 @@ use crate::limits::{
     MAX_DRIFT_S, MAX_FADE_S, MAX_LOUDNESS_LUFS, MAX_MIX_ROUNDS_COUNT, MAX_VOLUME_RATIO,
     MIN_LOUDNESS_LUFS,
 };
-use crate::media::{Facts, OpenMedia, StreamKind, copied_length, input_args};
+use crate::media::{Facts, OpenMedia, Promise, StreamKind, copied_length, input_args};
 use crate::slots::Slots;
 
-/// A film whose sound is being made.
+/// A film, or its sound alone, that is being made.
 pub(crate) struct Master<'a> {
     context: &'a StepContext,
     slots: &'a Slots,
@@ -36,6 +36,8 @@ pub(crate) struct Film {
     pub(crate) heard: Vec<OsString>,
     /// The arguments of inputs behind them of which something is copied.
     pub(crate) beside: Vec<OsString>,
+    /// What the file says of its pictures, when there are any that are copied.
+    pub(crate) promise: Option<Promise>,
     /// Which streams come before the sound, and how they are copied.
     pub(crate) copied: Vec<OsString>,
     /// Which streams come behind it, and the container.
@@ -46,12 +48,10 @@ pub(crate) struct Film {
 
 /// A film with its sound.
 pub(crate) struct Mastered {
-    /// Where it is.
-    pub(crate) path: PathBuf,
-    /// Length of its pictures in seconds.
+    /// Where it is, and what is in it.
+    pub(crate) media: OpenMedia,
+    /// Length of its pictures in seconds, of its sound where there are none.
     pub(crate) length_s: f64,
-    /// What is in it.
-    pub(crate) facts: Facts,
     /// Loudness in LUFS; none in silence, and in what is shorter than 0.4 s.
     pub(crate) lufs: Option<f64>,
     /// Highest peak in dBTP; none in silence.
@@ -72,22 +72,21 @@ impl<'a> Master<'a> {
     pub(crate) async fn make(mut self, target: Option<f64>) -> StepResult<Mastered> {
         let mut level = Level::of(&self.measure(&Level::default()).await?, target);
         let mut measured = self.write(&level).await?;
-        let mut facts = self.look().await?;
+        let mut media = self.look().await?;
         for _ in 1..MAX_MIX_ROUNDS_COUNT {
-            let drifted = self.correct_length(&facts);
+            let drifted = self.correct_length(&media.facts)?;
             match level.corrected(&measured, target) {
                 Some(better) => level = better,
                 None if drifted => {}
                 None => break,
             }
             measured = self.write(&level).await?;
-            facts = self.look().await?;
+            media = self.look().await?;
         }
         let silent = measured.lufs.is_none() && target.is_some();
         Ok(Mastered {
-            path: self.film.to,
+            media,
             length_s: self.film.score.length_s,
-            facts,
             lufs: measured.lufs,
             peak_dbtp: measured.peak_dbtp,
             reached: measured.reaches(target) && !silent,
@@ -132,21 +131,27 @@ impl<'a> Master<'a> {
 
     /// Corrects the length when the written sound does not end with the pictures: what a file says
     /// of its own length may be wrong, what was just written says it exactly.
-    fn correct_length(&mut self, written: &Facts) -> bool {
+    ///
+    /// # Errors
+    /// `media.cut_off` when there are far fewer pictures than their file says.
+    fn correct_length(&mut self, written: &Facts) -> StepResult<bool> {
         let end = |kind| written.first(kind).and_then(|stream| stream.end_s);
         let (Some(video), Some(audio)) = (end(StreamKind::Video), end(StreamKind::Audio)) else {
-            return false;
+            return Ok(false);
         };
+        if let Some(promise) = self.film.promise.filter(|promise| video < promise.least_s()) {
+            return Err(promise.broken("`video`", video));
+        }
         let drifted = (video - audio).abs() > MAX_DRIFT_S;
         if drifted {
             self.film.score.length_s += video - audio;
         }
-        drifted
+        Ok(drifted)
     }
 
     /// What is in the written file.
-    async fn look(&self) -> StepResult<Facts> {
-        Ok(OpenMedia::written(&self.film.to, self.context).await?.facts)
+    async fn look(&self) -> StepResult<OpenMedia> {
+        OpenMedia::written(&self.film.to, self.context).await
     }
 
     fn run(&self, (from, to): (f64, f64)) -> Run {

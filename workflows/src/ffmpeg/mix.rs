@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::master::{Film, Master, check_levels, open_music};
 use super::score::{Score, default_fade_out_s, default_music_volume};
 use crate::lower::Format;
-use crate::media::{OpenMedia, StreamKind, copied_length, input_args};
+use crate::media::{OpenMedia, Promise, StreamKind, copied_length, input_args};
 use crate::slots::Slots;
 
 /// Lays music under a video.
@@ -116,7 +116,7 @@ impl Step for MixMusic {
             true_peak_dbtp: mastered.peak_dbtp,
             loudness_reached: mastered.reached,
             has_speech,
-            video: context.put_file(mastered.path, name, media_type).await?,
+            video: mastered.media.store(&name, media_type, &context).await?,
         })
     }
 }
@@ -127,6 +127,7 @@ struct Mix<'a> {
     slots: &'a Slots,
     video: OpenMedia,
     pictures: u32,
+    promise: Option<Promise>,
     music: PathBuf,
     length_s: f64,
     score: Score,
@@ -154,6 +155,7 @@ impl<'a> Mix<'a> {
             context,
             slots,
             pictures: pictures.index,
+            promise: Promise::of(&video.facts, &pictures),
             music,
             length_s: pictures.end_s.or(video.facts.duration_s).unwrap_or(0.0),
             score: Score {
@@ -201,6 +203,7 @@ impl<'a> Mix<'a> {
             score: Score { length_s: self.length_s, ..self.score },
             heard,
             beside: Vec::new(),
+            promise: self.promise,
             copied: copied.into(),
             behind: self.target.muxer().iter().map(OsString::from).collect(),
             to: self.to,

@@ -89,6 +89,9 @@ impl Facts {
         })?;
         let start = report.format.start_time.as_deref().and_then(|time| time.parse().ok());
         let start: f64 = start.unwrap_or(0.0);
+        // Matroska says when things end, counted from 0, where others say how long they are.
+        let is_matroska = report.format.format_name.contains("matroska");
+        let lasts = |end: f64| if is_matroska && end > start { end - start } else { end };
         let streams: Vec<Stream> = report.streams.iter().map(|raw| raw.stream(start)).collect();
         if streams.is_empty() {
             return Err(StepError::fatal("media.no_streams", "the file holds no stream"));
@@ -98,7 +101,7 @@ impl Facts {
         let video = of_kind(StreamKind::Video);
         Ok(Self {
             format: report.format.format_name,
-            duration_s: seconds(report.format.duration.as_deref()).or(longest),
+            duration_s: seconds(report.format.duration.as_deref()).map(lasts).or(longest),
             size: report.format.size.and_then(|size| size.parse().ok()).unwrap_or(0),
             has_video: video.is_some(),
             has_audio: of_kind(StreamKind::Audio).is_some(),
@@ -272,7 +275,8 @@ impl RawStream {
 
     fn end_s(&self, file_start_s: f64) -> Option<f64> {
         let Some(duration) = seconds(self.duration.as_deref()) else {
-            return self.tags.end.as_deref().and_then(clock);
+            let end = self.tags.end.as_deref().and_then(clock)?;
+            return Some(end - file_start_s).filter(|end| *end > 0.0);
         };
         let start: Option<f64> = self.start_time.as_deref().and_then(|time| time.parse().ok());
         Some(duration + start.map_or(0.0, |start| (start - file_start_s).max(0.0)))
@@ -368,6 +372,18 @@ mod tests {
             let mut stream = video(64, 64, "25/1");
             stream.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             assert_eq!(facts(json!([stream]), "20").streams[0].end_s, end_s, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_matroska_file_that_begins_late_is_no_longer_for_it() {
+        let mut stream = video(64, 64, "25/1");
+        stream["tags"] = json!({ "DURATION": "00:00:08.500000000" });
+        for (format, expected) in [("matroska,webm", (4.0, 3.5)), ("mov,mp4", (9.0, 3.5))] {
+            let container = json!({ "format_name": format, "duration": "9.0", "start_time": "5" });
+            let read = json!({ "streams": [stream], "format": container });
+            let facts = Facts::read(&read.to_string()).unwrap();
+            assert_eq!((facts.duration_s.unwrap(), facts.streams[0].end_s.unwrap()), expected);
         }
     }
 

@@ -3,6 +3,7 @@
 mod analyze;
 mod audio;
 mod container;
+mod cut_off;
 mod facts;
 mod length;
 mod marks;
@@ -14,6 +15,7 @@ mod verify;
 pub use analyze::{Analysis, Analyze, Loudness, Question};
 pub use audio::{ExtractAudio, Extracted, Media};
 pub(crate) use container::{Container, FORMAT_WHITELIST};
+pub(crate) use cut_off::Promise;
 pub use facts::{Facts, Stream, StreamKind};
 pub(crate) use length::copied_length;
 pub use marks::{Scene as SceneChange, Silence};

@@ -46,6 +46,22 @@ impl OpenMedia {
         facts.check()?;
         Ok(Self { path: path.to_owned(), facts })
     }
+
+    /// Stores it as an artifact. What was found in it is known from then on, so that the next step
+    /// need not look again.
+    ///
+    /// # Errors
+    /// As [`StepContext::put_file`].
+    pub(crate) async fn store(
+        self,
+        name: &str,
+        media_type: &str,
+        context: &StepContext,
+    ) -> StepResult<Artifact> {
+        let artifact = context.put_file(self.path, name, media_type).await?;
+        memo::keep(artifact.artifact, &self.facts);
+        Ok(artifact)
+    }
 }
 
 /// The arguments that name an input: no protocol but files, no format but sound and pictures, no

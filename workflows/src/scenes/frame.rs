@@ -40,16 +40,17 @@ const COLOURS: &str = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:
 const HD_HEIGHT_PIXELS: u32 = 720;
 
 impl Frame {
-    /// The filters for a stream; behind them stands `end`, which draws on the finished frame.
-    pub(crate) fn filters(&self, source: &Stream, end: Option<&str>) -> String {
+    /// The filters for a stream; behind them stands `end`, which draws on the finished frame. The
+    /// last picture is held for `hold` pictures, or until as many are written as were planned.
+    pub(crate) fn filters(&self, source: &Stream, hold: Option<u64>, end: Option<&str>) -> String {
         let speed = format!("fps={}:start_time=0:round=near", self.rate.arg());
         let size = self.size(source);
         // Whichever leaves the other less to do comes first.
         let slower = source.fps.is_some_and(|fps| self.rate.frames(1.0) as f64 > fps);
         let (first, second) = if slower { (size, speed) } else { (speed, size) };
         let end = end.map_or(String::new(), |filter| format!(",{filter}"));
-        // The last picture is held until as many are written as were planned.
-        format!("{first},{second},tpad=stop=-1:stop_mode=clone{end},{COLOURS}")
+        let hold = hold.map_or("-1".to_owned(), |pictures| pictures.to_string());
+        format!("{first},{second},tpad=stop={hold}:stop_mode=clone{end},{COLOURS}")
     }
 
     /// Cuts and scales, or scales and pads. `sar` is the shape of a pixel, `dar` that of the whole
@@ -91,7 +92,7 @@ mod tests {
 
     fn filters(fit: Fit, fps: f64, source: &Stream, end: Option<&str>) -> String {
         let rate = Rate::of(fps).unwrap();
-        Frame { width: 1080, height: 1920, fit, rate }.filters(source, end)
+        Frame { width: 1080, height: 1920, fit, rate }.filters(source, None, end)
     }
 
     fn source(fps: f64) -> Stream {

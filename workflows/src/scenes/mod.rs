@@ -6,9 +6,11 @@ mod frame;
 mod join;
 mod measure;
 mod pair;
+mod parts;
 mod picture;
 mod plan;
 mod rate;
+mod score;
 mod sound;
 mod timeline;
 
@@ -19,5 +21,6 @@ pub use measure::{MeasureScene, Scene};
 pub use pair::{Pair, PairScenes, Paired, Unpaired};
 pub use picture::{EncodePicture, Framing, Pictured};
 pub use plan::{PlanScenes, Planned, Unplanned};
+pub use score::{ScoreFilm, Scored, Sounds};
 pub use sound::{MixSound, Sounded, Voiced};
 pub use timeline::{Lasting, LastingAs, Lengths, Shot};

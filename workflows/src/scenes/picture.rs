@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Fit, Frame};
 use super::plan::{default_fps, rate};
+use super::rate::Rate;
 use crate::ffmpeg::{BURN, CAPTIONS, Preset, Run, copy_captions};
 use crate::limits::{MAX_DURATION_S, MAX_FILM_SIDE_PIXELS, MIN_FILM_SIDE_PIXELS};
-use crate::media::{OpenMedia, input_args};
+use crate::media::{OpenMedia, Promise, input_args};
 use crate::slots::Slots;
 
 /// Encodes a scene's pictures as a part of the film.
@@ -122,9 +123,10 @@ impl Step for EncodePicture {
             copy_captions(&context.open(captions).await?, &work.join(CAPTIONS))?;
         }
         let to = work.join("picture.mp4");
-        let written = self.encode(&input, frame, &scene, &to, &context).await?;
+        let promise = Promise::of(&scene.facts, scene.facts.video()?);
+        let written = self.encode(&input, frame, &scene, promise, &to, &context).await?;
         // A part with a picture too few would move all that follows.
-        check_frames(written, input.frames)?;
+        check_frames(written, input.frames, frame.rate, promise)?;
         let picture = context.put_file(to, "picture.mp4", "video/mp4").await?;
         Ok(Pictured { picture, frames: input.frames })
     }
@@ -136,11 +138,15 @@ impl EncodePicture {
         input: &Framing,
         frame: Frame,
         scene: &OpenMedia,
+        promise: Option<Promise>,
         to: &Path,
         context: &StepContext,
     ) -> StepResult<u64> {
         let source = scene.facts.video()?;
-        let filters = frame.filters(source, input.captions.as_ref().map(|_| BURN));
+        // What a cut-off file does not hold is not made up.
+        let found = |promise: Promise| frame.rate.whole_frames(promise.least_s());
+        let hold = promise.map(|promise| input.frames.saturating_sub(found(promise)));
+        let filters = frame.filters(source, hold, input.captions.as_ref().map(|_| BURN));
         let run = Run::new(context, Some(frame.rate.seconds(input.frames)))
             .directory(to.parent().unwrap_or(to))
             .args(input_args(&scene.path))
@@ -185,15 +191,25 @@ impl Framing {
     }
 }
 
-fn check_frames(written: u64, planned: u64) -> StepResult<()> {
+fn check_frames(
+    written: u64,
+    planned: u64,
+    rate: Rate,
+    promise: Option<Promise>,
+) -> StepResult<()> {
     if written == planned {
         return Ok(());
     }
-    let (code, message) = match written {
-        0 => ("merge.no_video", "the scene has no picture that decodes".to_owned()),
-        _ => ("merge.frames", format!("{written} pictures were written, expected {planned}")),
-    };
-    Err(StepError::fatal(code, message))
+    if written == 0 {
+        let message = "the scene has no picture that decodes";
+        return Err(StepError::fatal("merge.no_video", message));
+    }
+    // A picture more or less is a fault of ours.
+    if let Some(promise) = promise.filter(|_| written + 1 < planned) {
+        return Err(promise.broken("the scene", rate.seconds(written)));
+    }
+    let message = format!("{written} pictures were written, expected {planned}");
+    Err(StepError::fatal("merge.frames", message))
 }
 
 #[cfg(test)]
@@ -239,7 +255,8 @@ mod tests {
             (31, Some("merge.frames")),
             (0, Some("merge.no_video")),
         ] {
-            let refused = check_frames(written, 30).err().map(|error| error.0.code);
+            let rate = Rate::of(30.0).unwrap();
+            let refused = check_frames(written, 30, rate, None).err().map(|error| error.0.code);
             assert_eq!(refused.as_deref(), code, "{written}");
         }
     }

@@ -40,6 +40,11 @@ impl Rate {
         (frames.round() as u64).max(1)
     }
 
+    /// The pictures that end within a time.
+    pub(crate) fn whole_frames(self, seconds: f64) -> u64 {
+        (seconds * self.above as f64 / self.below as f64) as u64
+    }
+
     /// When a picture begins.
     pub(crate) fn seconds(self, frame: u64) -> f64 {
         frame as f64 * self.below as f64 / self.above as f64

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ffmpeg::{FORMAT, FROM_THE_START, Run, check_levels};
 use crate::limits::{MAX_DURATION_S, SAMPLES_PER_SECOND, SCENE_HEADROOM_RATIO};
-use crate::media::{OpenMedia, StreamKind, input_args};
+use crate::media::{Facts, OpenMedia, Promise, Stream, StreamKind, input_args};
 use crate::slots::Slots;
 
 /// Mixes a scene's own sound and its voice-over into a part of the film's sound.
@@ -102,8 +102,8 @@ impl Step for MixSound {
         let voice = OpenMedia::open(&input.voice, &context).await?;
         let heard = scene.facts.first(StreamKind::Audio).filter(|_| input.video_volume > 0.0);
         let graph = Graph {
-            scene: heard.map(|stream| (stream.index, input.video_volume)),
-            voice: (voice.facts.audio()?.index, input.voiceover_volume),
+            scene: heard.map(|stream| Part::of(&scene.facts, stream, input.video_volume)),
+            voice: Part::of(&voice.facts, voice.facts.audio()?, input.voiceover_volume),
             samples: input.samples,
         };
         let to = std::path::absolute(context.work_dir()?)?.join("sound.flac");
@@ -119,8 +119,7 @@ impl Step for MixSound {
             .await?;
         let found = samples_of(&to)?;
         if found != input.samples {
-            let message = format!("{found} samples were written, expected {}", input.samples);
-            return Err(StepError::fatal("merge.samples", message));
+            return Err(graph.too_short(found));
         }
         let sound = context.put_file(to, "sound.flac", "audio/flac").await?;
         Ok(Sounded { sound, samples: input.samples })
@@ -142,31 +141,68 @@ fn read_samples(head: &[u8; FLAC_HEAD_BYTES]) -> u64 {
     count.fold(0, |count, byte| count << 8 | u64::from(*byte)) & 0xF_FFFF_FFFF
 }
 
-/// What is mixed: streams of the first and the second input, with their volumes.
+/// What is mixed: the scene is the first input, the voice-over the second.
 struct Graph {
-    scene: Option<(u32, f64)>,
-    voice: (u32, f64),
+    scene: Option<Part>,
+    voice: Part,
     samples: u64,
+}
+
+/// A sound that is mixed.
+#[derive(Clone, Copy)]
+struct Part {
+    stream: u32,
+    volume: f64,
+    promise: Option<Promise>,
+}
+
+impl Part {
+    fn of(facts: &Facts, stream: &Stream, volume: f64) -> Self {
+        Self { stream: stream.index, volume, promise: Promise::of(facts, stream) }
+    }
+
+    /// The filters that bring it to its length. What a cut-off file does not hold is not made up.
+    fn text(self, input: u32, samples: u64) -> String {
+        let Self { stream, volume, promise } = self;
+        let found = |promise: Promise| (promise.least_s() * SAMPLES_PER_SECOND as f64) as u64;
+        let pad = match promise.map(|promise| samples.saturating_sub(found(promise))) {
+            None => "apad,".to_owned(),
+            Some(0) => String::new(),
+            Some(pad) => format!("apad=pad_len={pad},"),
+        };
+        format!(
+            "[{input}:{stream}]{FROM_THE_START},{FORMAT},volume={volume:.4},\
+             {pad}atrim=end_sample={samples}"
+        )
+    }
 }
 
 impl Graph {
     fn text(&self) -> String {
-        let part = |input: u32, (stream, volume): (u32, f64)| {
-            let samples = self.samples;
-            format!(
-                "[{input}:{stream}]{FROM_THE_START},{FORMAT},volume={volume:.4},\
-                 apad,atrim=end_sample={samples}"
-            )
-        };
-        let voice = part(1, self.voice);
+        let voice = self.voice.text(1, self.samples);
         let both = match self.scene {
             None => voice,
-            Some(scene) => {
-                let scene = part(0, scene);
-                format!("{voice}[voice];{scene}[scene];[voice][scene]amix=inputs=2:normalize=0")
-            }
+            Some(scene) => format!(
+                "{voice}[voice];{}[scene];\
+                 [voice][scene]amix=inputs=2:duration=shortest:normalize=0",
+                scene.text(0, self.samples)
+            ),
         };
         format!("{both},volume={:.8}[out]", SCENE_HEADROOM_RATIO.recip())
+    }
+
+    /// Why fewer samples were written than planned.
+    fn too_short(&self, found: u64) -> StepError {
+        let found_s = found as f64 / SAMPLES_PER_SECOND as f64;
+        let scene = self.scene.and_then(|scene| scene.promise);
+        let promises = [("the voice-over", self.voice.promise), ("the scene's sound", scene)];
+        for (what, promise) in promises {
+            if let Some(promise) = promise.filter(|promise| found_s < promise.least_s()) {
+                return promise.broken(what, found_s);
+            }
+        }
+        let message = format!("{found} samples were written, expected {}", self.samples);
+        StepError::fatal("merge.samples", message)
     }
 }
 
@@ -176,16 +212,38 @@ mod tests {
 
     #[test]
     fn both_sounds_have_the_length_that_was_planned() {
-        let graph = Graph { scene: Some((1, 0.2)), voice: (0, 2.0), samples: 48_001 }.text();
+        let graph = Graph { scene: Some(part(1, 0.2)), voice: part(0, 2.0), samples: 48_001 };
+        let graph = graph.text();
         assert_eq!(graph.matches("apad,atrim=end_sample=48001").count(), 2, "{graph}");
         assert!(graph.contains("[0:1]") && graph.contains("[1:0]"), "{graph}");
         assert!(graph.contains("volume=0.2000") && graph.contains("volume=2.0000"), "{graph}");
         assert!(graph.ends_with("normalize=0,volume=0.03125000[out]"), "{graph}");
     }
 
+    fn part(stream: u32, volume: f64) -> Part {
+        Part { stream, volume, promise: None }
+    }
+
+    #[test]
+    fn silence_follows_only_what_may_have_ended() {
+        let said = Stream { end_s: Some(2.0), ..Stream::default() };
+        let facts = Facts { format: "wav".to_owned(), ..Facts::default() };
+        for (samples, expected) in [
+            (48_000, "volume=1.0000,atrim=end_sample=48000"),
+            (96_000, "apad=pad_len=28800,atrim=end_sample=96000"),
+            (480_000, "apad=pad_len=412800,"),
+        ] {
+            let voice = Part::of(&facts, &said, 1.0);
+            let graph = Graph { scene: None, voice, samples };
+            assert!(graph.text().contains(expected), "{}", graph.text());
+            assert_eq!(graph.too_short(48_000).0.code, "media.cut_off");
+            assert_eq!(graph.too_short(90_000).0.code, "merge.samples");
+        }
+    }
+
     #[test]
     fn a_scene_without_sound_has_the_voice_alone() {
-        let graph = Graph { scene: None, voice: (0, 2.0), samples: 10 }.text();
+        let graph = Graph { scene: None, voice: part(0, 2.0), samples: 10 }.text();
         assert!(!graph.contains("[0:") && !graph.contains("amix"), "{graph}");
     }
 

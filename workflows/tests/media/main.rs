@@ -9,6 +9,7 @@ mod cancelling;
 mod caption;
 mod compose;
 mod convert;
+mod cut_off;
 mod fetching;
 mod hostile;
 mod merge;
