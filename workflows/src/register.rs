@@ -125,7 +125,7 @@ mod tests {
         }
         assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 11);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
-        assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 16);
-        assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 9);
+        assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 17);
+        assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 10);
     }
 }
