@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callsheet_engine::{Ending, Failure, JobId, Phase, idempotency_key};
-use callsheet_storage::{Created, Digest, JobStatus};
+use callsheet_storage::{Created, Digest, JobStatus, NewJob};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::handle::JobView;
 use crate::kin::{self, Kin, ORPHANED, PARENT, Parent};
-use crate::limits::{CHILD_GONE_MS, MAX_CHILD_DEPTH_COUNT};
+use crate::limits::{CHILD_AGAIN_MS, CHILD_GONE_MS, MAX_CHILD_DEPTH_COUNT};
 use crate::step::{Step, StepError, StepResult};
 use crate::submit::Submit;
 
@@ -191,13 +191,10 @@ async fn accept(core: &Core, context: &StepContext, asked: &Run) -> StepResult<A
     let accepted = async {
         core.is_open()?;
         let job = core.prepare(kin::new_id(lane), request, JobStatus::Running)?;
-        let id = job.head.id;
-        core.accept(job, None).await.map(|created| (id, created))
+        accept_in_time(core, context, job).await
     };
     let child = match accepted.await {
-        Ok((id, Created::New)) => id,
-        // One of before stands, even if the workflow has another definition by now.
-        Ok((_, Created::Existing(id) | Created::Conflict(id))) => id,
+        Ok(child) => child,
         Err(EngineError::ShuttingDown) => {
             context.cancelled().cancelled().await;
             return Err(passing(&EngineError::ShuttingDown));
@@ -211,6 +208,29 @@ async fn accept(core: &Core, context: &StepContext, asked: &Run) -> StepResult<A
         core.end_child(child, ORPHANED).await;
     }
     Ok(Accepted::Child(child))
+}
+
+/// Accepts a child. A job that was accepted does not fail for want of room: it waits for some.
+async fn accept_in_time(
+    core: &Core,
+    context: &StepContext,
+    job: NewJob,
+) -> Result<JobId, EngineError> {
+    let id = job.head.id;
+    loop {
+        match core.accept(job.clone(), None).await {
+            Ok(Created::New) => return Ok(id),
+            // One of before stands, even if the workflow has another definition by now.
+            Ok(Created::Existing(id) | Created::Conflict(id)) => return Ok(id),
+            Err(EngineError::Full) => {}
+            Err(error) => return Err(error),
+        }
+        context.progress(0.0, "waits for room on the disk");
+        let wait = tokio::time::sleep(Duration::from_millis(CHILD_AGAIN_MS));
+        if context.cancelled().run_until_cancelled(wait).await.is_none() {
+            return Err(EngineError::Full);
+        }
+    }
 }
 
 /// The jobs above a child, counted; or why there must not be a child of this workflow.

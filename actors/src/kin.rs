@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::handle::{HELD_UNTIL, JobView};
-use crate::limits::{CANCEL_AGAIN_MS, LANES_COUNT, WAKE_PAGE_COUNT};
+use crate::limits::{CHILD_AGAIN_MS, LANES_COUNT, WAKE_PAGE_COUNT};
 use crate::tree::JobsMsg;
 
 /// The label of a child: job, step and item that run it.
@@ -220,7 +220,7 @@ impl Core {
             if error != EngineError::Full {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(CANCEL_AGAIN_MS)).await;
+            tokio::time::sleep(Duration::from_millis(CHILD_AGAIN_MS)).await;
         }
     }
 }

@@ -46,8 +46,8 @@ pub const LANES_COUNT: usize = 2 + MAX_CHILD_DEPTH_COUNT;
 /// stopped by itself.
 pub const CHILD_GONE_MS: u64 = 1_200;
 
-/// Time between tries to cancel a child while the disk is full.
-pub const CANCEL_AGAIN_MS: u64 = 1_000;
+/// Time between tries to accept a child, or to cancel it, while there is no room on the disk.
+pub const CHILD_AGAIN_MS: u64 = 1_000;
 
 /// A job whose next wait is longer than this gives up its actor and sleeps in the store.
 pub const PASSIVATE_AFTER_MS: u64 = 1_000;

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, MutexGuard, broadcast};
 pub struct Faulty {
     inner: MemoryStore,
     full: AtomicBool,
+    scarce: AtomicBool,
     /// Answers to creates are held back while somebody has this.
     answers: Mutex<()>,
     held: AtomicU32,
@@ -33,6 +34,11 @@ impl Faulty {
     /// From now on there is no room, or there is again.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// From now on there is room for the jobs that there are only, or for others again.
+    pub fn set_scarce(&self, scarce: bool) {
+        self.scarce.store(scarce, Ordering::SeqCst);
     }
 
     /// So many of the next commits panic in the caller's hands.
@@ -97,6 +103,14 @@ impl Faulty {
         Ok(())
     }
 
+    fn room_for_jobs(&self) -> Result<(), StoreError> {
+        if self.scarce.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(StoreError::Full);
+        }
+        self.room()
+    }
+
     fn panic_if_told(&self) {
         let left = |left: u32| left.checked_sub(1);
         if self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
@@ -108,7 +122,7 @@ impl Faulty {
 impl Store for Faulty {
     fn create(&self, job: NewJob) -> StoreFuture<'_, Created> {
         async move {
-            self.room()?;
+            self.room_for_jobs()?;
             let created = self.inner.create(job).await;
             if self.answers.try_lock().is_err() {
                 self.held.fetch_add(1, Ordering::SeqCst);
@@ -121,7 +135,7 @@ impl Store for Faulty {
 
     fn create_both(&self, first: NewJob, second: NewJob) -> StoreFuture<'_, Created> {
         async move {
-            self.room()?;
+            self.room_for_jobs()?;
             self.inner.create_both(first, second).await
         }
         .boxed()

@@ -10,7 +10,7 @@ use callsheet_storage::JobStatus;
 use serde_json::json;
 
 use crate::faulty::Faulty;
-use crate::world::{Runs, attempts, eventually, kinds, workflow};
+use crate::world::{Runs, attempts, eventually, kinds, output, workflow};
 
 /// The first step is slow enough for the disk to fill up while it runs.
 const STEPS: &str = "  - { id: n, uses: nap, with: { millis: 100 } }
@@ -89,6 +89,27 @@ async fn a_cancel_under_way_when_the_disk_fills_up_is_answered_too() {
     let records = job.records(0).await.unwrap();
     let events = records.iter().flat_map(|record| &record.events);
     assert_eq!(events.filter(|it| matches!(it, Event::CancelRequested { .. })).count(), 1);
+}
+
+#[tokio::test]
+async fn a_job_waits_for_room_for_the_jobs_that_it_runs() {
+    let (store, runs) = (Arc::new(Faulty::new()), Runs::default());
+    let steps = "  - { id: n, uses: nap, with: { millis: 100 } }
+  - { id: c, uses: workflow.run, needs: [n], with: { workflow: child, on_failure: report } }";
+    let child = "{ name: child, steps: [{ id: a, uses: say }] }";
+    let builder = kinds(&runs).store(store.clone()).workflow(workflow(steps)).workflow(child);
+    let engine = builder.open().await.unwrap();
+    let submit = || engine.submit(Submit::named("test", json!({})));
+    let (waits, stops) = (submit().await.unwrap().job, submit().await.unwrap().job);
+    store.set_scarce(true);
+    // More often than a step is tried.
+    eventually("both ask for room again and again", || store.refused() > 8).await;
+    stops.cancel(None).await.unwrap();
+    assert_eq!(stops.wait().await.unwrap().head.status, JobStatus::Cancelled);
+    store.set_scarce(false);
+    let view = waits.wait().await.unwrap();
+    assert_eq!(output(&view, "c")["status"], "succeeded");
+    assert_eq!((attempts(&view, "c"), runs.load(Ordering::SeqCst)), (1, 1));
 }
 
 #[tokio::test]
