@@ -176,13 +176,33 @@ enum Accepted {
 
 /// Finds the child of this step and item, or makes it.
 async fn accept(core: &Core, context: &StepContext, asked: &Run) -> StepResult<Accepted> {
+    let parent =
+        Parent { job: context.job(), step: context.step().to_owned(), item: context.item() };
+    let key = key(&parent, asked);
+    // One of before stands, whatever has become of its workflow since.
+    let child = match core.store.key(key.clone()).await? {
+        Some(before) => before.job,
+        None => match make(core, context, (&parent, key), asked).await? {
+            Accepted::Child(child) => child,
+            refused @ Accepted::Not(_) => return Ok(refused),
+        },
+    };
+    if core.adopt(&parent, child).await? {
+        core.end_child(child, ORPHANED).await;
+    }
+    Ok(Accepted::Child(child))
+}
+
+async fn make(
+    core: &Core,
+    context: &StepContext,
+    (parent, key): (&Parent, String),
+    asked: &Run,
+) -> StepResult<Accepted> {
     let ancestors = match ancestors(core, context.job(), &asked.workflow).await? {
         Ok(count) => count,
         Err(failure) => return Ok(Accepted::Not(failure)),
     };
-    let parent =
-        Parent { job: context.job(), step: context.step().to_owned(), item: context.item() };
-    let key = key(&parent, asked);
     let request = Submit::named(asked.workflow.clone(), asked.input.clone())
         .idempotency_key(key)
         .options_of(context.0.options)
@@ -193,21 +213,17 @@ async fn accept(core: &Core, context: &StepContext, asked: &Run) -> StepResult<A
         let job = core.prepare(kin::new_id(lane), request, JobStatus::Running)?;
         accept_in_time(core, context, job).await
     };
-    let child = match accepted.await {
-        Ok(child) => child,
+    match accepted.await {
+        Ok(child) => Ok(Accepted::Child(child)),
         Err(EngineError::ShuttingDown) => {
             context.cancelled().cancelled().await;
-            return Err(passing(&EngineError::ShuttingDown));
+            Err(passing(&EngineError::ShuttingDown))
         }
         Err(error @ (EngineError::UnknownWorkflow { .. } | EngineError::Refused(_))) => {
-            return Ok(Accepted::Not(fatal(&error)));
+            Ok(Accepted::Not(fatal(&error)))
         }
-        Err(error) => return Err(passing(&error)),
-    };
-    if core.adopt(&parent, child).await? {
-        core.end_child(child, ORPHANED).await;
+        Err(error) => Err(passing(&error)),
     }
-    Ok(Accepted::Child(child))
 }
 
 /// Accepts a child. A job that was accepted does not fail for want of room: it waits for some.
@@ -220,7 +236,6 @@ async fn accept_in_time(
     loop {
         match core.accept(job.clone(), None).await {
             Ok(Created::New) => return Ok(id),
-            // One of before stands, even if the workflow has another definition by now.
             Ok(Created::Existing(id) | Created::Conflict(id)) => return Ok(id),
             Err(EngineError::Full) => {}
             Err(error) => return Err(error),

@@ -245,6 +245,12 @@ impl Store for MemoryStore {
         ready(read).boxed()
     }
 
+    fn key(&self, key: String) -> StoreFuture<'_, Option<KeyTarget>> {
+        let target =
+            |(request, job): &(String, JobId)| KeyTarget { job: *job, request: request.clone() };
+        ready(self.open().map(|inner| inner.keys.get(&key).map(target))).boxed()
+    }
+
     fn ids(&self, after: Option<JobId>) -> StoreFuture<'_, Vec<JobId>> {
         let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let page = |inner: &Inner| {

@@ -79,6 +79,9 @@ pub trait Store: Send + Sync + 'static {
     /// The definition kept under a digest.
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>>;
 
+    /// What an idempotency key stands for, if a job was accepted under it.
+    fn key(&self, key: String) -> StoreFuture<'_, Option<KeyTarget>>;
+
     /// Ids of jobs after this one, the lowest first, and damaged jobs too: what a backup or a
     /// verification starts from. At most [`MAX_PAGE_COUNT`](crate::limits::MAX_PAGE_COUNT) at a
     /// time; none are left when the answer is empty.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use callsheet_engine::definition::{Step, Workflow};
 use callsheet_engine::{Event, JobId, Plan, Timestamp, WorkflowRef};
 use callsheet_storage::{
-    Claim, Commit, CommitNotice, Created, JobHead, JobStatus, ListQuery, MemoryStore, NewJob, Page,
-    Record, Store, StoreError, StoreFuture,
+    Claim, Commit, CommitNotice, Created, JobHead, JobStatus, KeyTarget, ListQuery, MemoryStore,
+    NewJob, Page, Record, Store, StoreError, StoreFuture,
 };
 use futures::FutureExt;
 use tokio::sync::{Mutex, MutexGuard, broadcast};
@@ -186,6 +186,10 @@ impl Store for Faulty {
             self.inner.definition(digest).await
         }
         .boxed()
+    }
+
+    fn key(&self, key: String) -> StoreFuture<'_, Option<KeyTarget>> {
+        self.inner.key(key)
     }
 
     fn subscribe(&self) -> broadcast::Receiver<CommitNotice> {

@@ -266,6 +266,30 @@ async fn a_shutdown_gives_the_wait_back_and_the_next_engine_finds_the_same_child
     assert_eq!(failure(&engine.job(job).wait().await.unwrap()), "child.cancelled");
 }
 
+#[tokio::test]
+async fn a_child_is_found_again_whatever_has_become_of_its_workflow() {
+    let other = |input| format!("{{ name: long, steps: [{{ id: a, uses: say }}]{input} }}");
+    let another = other(", input: { type: object, required: [more] }");
+    for after in [None, Some(another)] {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = |long: Option<String>| {
+            let run = "  - { id: c, uses: workflow.run, with: { workflow: long } }";
+            let builder = kinds(&Runs::default()).workflow(crate::world::workflow(run));
+            long.into_iter().fold(builder, |builder, long| builder.workflow(long))
+        };
+        let open = |long| builder(long).data_dir(dir.path()).open();
+        let engine = open(Some(CHILDREN[2].to_owned())).await.unwrap();
+        let job = submit(&engine, "test", json!({})).await.id();
+        let child = until(&engine, "long", "running", 1).await[0].id;
+        engine.stop_now().await;
+        drop(engine);
+        let engine = open(after).await.unwrap();
+        eventually("both go on", || engine.stats().attempts_open == 2).await;
+        engine.job(child).cancel(None).await.unwrap();
+        assert_eq!(failure(&engine.job(job).wait().await.unwrap()), "child.cancelled");
+    }
+}
+
 /// A workflow that tells how the job before it ended.
 const WATCH: &str = "{ name: watch, steps: [{ id: a, uses: watch }], output: '{{ steps.a }}' }";
 

@@ -13,7 +13,7 @@ use super::world::{
 };
 use crate::error::StoreError;
 use crate::limits::MAX_VALUE_BYTES;
-use crate::store::{Claim, Commit, Created, JobStatus, NewJob, Record, Store};
+use crate::store::{Claim, Commit, Created, JobStatus, KeyTarget, NewJob, Record, Store};
 
 /// A job that was accepted has its head, its first record and its definition.
 pub async fn an_accepted_job_is_there<S: Store>(store: Arc<S>) {
@@ -232,6 +232,7 @@ pub async fn a_job_is_accepted_once<S: Store>(store: Arc<S>) {
 
 /// Equal keys mean one job, and a key cannot be used for another request.
 pub async fn an_idempotency_key_stands_for_one_job<S: Store>(store: Arc<S>) {
+    assert_eq!(store.key("key".to_owned()).await, Ok(None), "nobody has used it");
     assert_eq!(store.create(job_with_key(1, "key", "request")).await, Ok(Created::New));
     let same = store.create(job_with_key(2, "key", "request")).await;
     assert_eq!(same, Ok(Created::Existing(id(1))));
@@ -240,6 +241,8 @@ pub async fn an_idempotency_key_stands_for_one_job<S: Store>(store: Arc<S>) {
     for n in [2, 3] {
         assert_eq!(store.head(id(n)).await, Ok(None), "job {n} was not accepted");
     }
+    let target = KeyTarget { job: id(1), request: "request".to_owned() };
+    assert_eq!(store.key("key".to_owned()).await, Ok(Some(target)));
     assert_eq!(store.create(job_with_key(4, "other key", "request")).await, Ok(Created::New));
     assert_eq!(store.create(job(5)).await, Ok(Created::New), "no key, no rule");
 }

@@ -106,7 +106,6 @@ pub(super) fn heads(prefix: u8, before: Option<JobId>) -> Range<Vec<u8>> {
 }
 
 /// The key of what a submitter's key stands for.
-#[cfg(test)]
 pub(super) fn idempotency(key: &str) -> Vec<u8> {
     idempotency_at(Digest::of(key.as_bytes()))
 }

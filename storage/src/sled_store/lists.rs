@@ -121,11 +121,24 @@ impl Reader {
         let first = |durable: &Durable<'_>| durable.first(keys::idempotencies(after));
         let part = self.look(first, StoreError::Unreadable)?;
         let decoded = part.entries.iter().filter_map(|(key, value)| {
-            let body = self.codec().decode_value::<KeyBody>(key, value);
-            let target = body.map(|it| KeyTarget { job: it.job, request: it.request });
+            let target = self.key_target(key, value);
             Some(StoredKey { digest: keys::idempotency_of(key)?, target })
         });
         Ok(decoded.collect())
+    }
+
+    /// What a submitter's key stands for.
+    pub(super) fn key(&self, key: &str) -> Result<Option<KeyTarget>, StoreError> {
+        let key = keys::idempotency(key);
+        let value = self.look(|durable| durable.get(&key), StoreError::Unreadable)?;
+        let target = value.map(|value| self.key_target(&key, &value));
+        let broken = |why| StoreError::Unreadable(format!("an idempotency key's record: {why}"));
+        target.transpose().map_err(broken)
+    }
+
+    fn key_target(&self, key: &[u8], value: &[u8]) -> Result<KeyTarget, String> {
+        let body = self.codec().decode_value::<KeyBody>(key, value)?;
+        Ok(KeyTarget { job: body.job, request: body.request })
     }
 
     /// Jobs that are asleep, soonest first.

@@ -42,8 +42,8 @@ use crate::check;
 use crate::error::StoreError;
 use crate::limits::{MAX_QUEUE_COUNT, RELEASE_WAIT_MS};
 use crate::store::{
-    Claim, Commit, CommitNotice, Created, JobHead, ListQuery, NewJob, Page, Record, Store,
-    StoreFuture, StoreStats, StoredKey,
+    Claim, Commit, CommitNotice, Created, JobHead, KeyTarget, ListQuery, NewJob, Page, Record,
+    Store, StoreFuture, StoreStats, StoredKey,
 };
 use handover::Handover;
 pub(crate) use lock::DirLock;
@@ -278,6 +278,10 @@ impl Store for SledStore {
 
     fn definition(&self, digest: String) -> StoreFuture<'_, Option<Workflow>> {
         self.read(move |reader| reader.definition(&digest))
+    }
+
+    fn key(&self, key: String) -> StoreFuture<'_, Option<KeyTarget>> {
+        self.read(move |reader| reader.key(&key))
     }
 
     fn ids(&self, after: Option<JobId>) -> StoreFuture<'_, Vec<JobId>> {
