@@ -87,7 +87,7 @@ pub const MAX_WAV_CHANNELS_COUNT: u16 = 64;
 pub const MAX_WAV_SAMPLES_PER_SECOND: u32 = 384_000;
 
 /// Bits of one sample in a WAV file. Beyond it: `speech.audio`.
-pub const MAX_WAV_SAMPLE_BITS: u16 = 64;
+pub const MAX_WAV_BITS_COUNT: u16 = 64;
 
 /// Chunks of a WAV file up to its samples: programs write a handful. Beyond it: `speech.audio`.
 pub const MAX_WAV_CHUNKS_COUNT: usize = 1_000;

@@ -7,7 +7,7 @@ use std::path::Path;
 use callsheet_actors::{StepError, StepResult};
 
 use crate::limits::{
-    MAX_DURATION_S, MAX_WAV_CHANNELS_COUNT, MAX_WAV_CHUNKS_COUNT, MAX_WAV_SAMPLE_BITS,
+    MAX_DURATION_S, MAX_WAV_BITS_COUNT, MAX_WAV_CHANNELS_COUNT, MAX_WAV_CHUNKS_COUNT,
     MAX_WAV_SAMPLES_PER_SECOND,
 };
 
@@ -92,7 +92,7 @@ impl Wav {
         self.bytes_per_second() > 0
             && self.channels <= MAX_WAV_CHANNELS_COUNT
             && self.sample_rate <= MAX_WAV_SAMPLES_PER_SECOND
-            && self.bits <= MAX_WAV_SAMPLE_BITS
+            && self.bits <= MAX_WAV_BITS_COUNT
             && self.duration_s() <= MAX_DURATION_S
     }
 

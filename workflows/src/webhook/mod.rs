@@ -30,7 +30,8 @@ pub const WEBHOOK: &str = include_str!("../../definitions/webhook.yaml");
 /// # use callsheet_actors::{Engine, StepResult, Submit};
 /// # use callsheet_workflows::{MediaOptions, Webhook};
 /// # async fn example(engine: Engine, options: MediaOptions) -> StepResult<()> {
-/// let hook = Webhook::to("https://example.org/hook").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+/// let hook = Webhook::to("https://example.org/hook");
+/// let hook = hook.secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 /// let hook = hook.submit(&options).await?;
 /// let video = serde_json::json!({ "video": "https://example.org/talk.mp4" });
 /// engine.submit(Submit::named("caption", video).followed_by(hook)).await?;
