@@ -178,8 +178,8 @@ pub const ORDER_SAMPLE_COUNT: usize = 300;
 /// those that are shown behind them, and a file may begin later than at 0.
 pub const CUT_MARGIN_S: f64 = 2.0;
 
-/// Time for a test of an encoder in hardware, which takes a tenth of it. Beyond it the processor
-/// encodes.
+/// Time for a test of an encoder in hardware, which takes a tenth of it. Beyond it the test is
+/// killed and the processor encodes; the next job tries again.
 pub const HARDWARE_TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The smallest side of a picture that can be asked for.

@@ -27,6 +27,12 @@ impl Slots {
         Self { of: what, ..self }
     }
 
+    /// How many places nobody has.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
     /// Waits for a place and holds it until the permit is dropped. Those who watch are told.
     pub(crate) async fn take(&self, context: &StepContext) -> StepResult<OwnedSemaphorePermit> {
         if let Ok(permit) = self.places.clone().try_acquire_owned() {

@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use callsheet_actors::{StepContext, StepResult};
+use callsheet_actors::{StepContext, StepError, StepResult};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use super::run::Run;
 use crate::limits::HARDWARE_TEST_TIMEOUT;
@@ -71,9 +70,14 @@ impl Hardware {
         let mut notes = Vec::new();
         for maker in device.makers() {
             let test = async || test(*maker, codec, context, slots).await;
-            match self.verdict(*maker, codec, test).await? {
-                None => return Ok((*maker, notes)),
-                Some(why) => notes.push(format!("{}: {why}", name(*maker))),
+            match self.verdict(*maker, codec, test).await {
+                Ok(None) => return Ok((*maker, notes)),
+                Ok(Some(why)) => notes.push(format!("{}: {why}", name(*maker))),
+                // That a device is busy now says nothing of later, so it is no verdict.
+                Err(StepError(late)) if late.code == "ffmpeg.timeout" => {
+                    notes.push(format!("{}: {}", name(*maker), late.message));
+                }
+                Err(error) => return Err(error),
             }
         }
         if !notes.is_empty() {
@@ -125,14 +129,12 @@ async fn test(
         .args(args)
         .args(["-f", "null"])
         .nowhere()
+        .within(HARDWARE_TEST_TIMEOUT)
         .run(slots);
-    match timeout(HARDWARE_TEST_TIMEOUT, run).await {
-        Ok(Ok(_)) => Ok(None),
-        Ok(Err(error)) if error.0.code == "ffmpeg.failed" => Ok(Some(reason(&error.0.message))),
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            Ok(Some(format!("it did not answer within {} s", HARDWARE_TEST_TIMEOUT.as_secs())))
-        }
+    match run.await {
+        Ok(_) => Ok(None),
+        Err(error) if error.0.code == "ffmpeg.failed" => Ok(Some(reason(&error.0.message))),
+        Err(error) => Err(error),
     }
 }
 
@@ -168,8 +170,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_interrupted_is_no_verdict() {
         let hardware = Hardware::default();
-        let lost = async || Err(callsheet_actors::StepError::retryable("ffmpeg.killed", "lost"));
-        assert!(hardware.verdict(Maker::Qsv, PictureCodec::H264, lost).await.is_err());
+        for code in ["ffmpeg.killed", "ffmpeg.timeout"] {
+            let lost = async || Err(StepError::retryable(code, "lost"));
+            assert!(hardware.verdict(Maker::Qsv, PictureCodec::H264, lost).await.is_err());
+        }
         let again = hardware.verdict(Maker::Qsv, PictureCodec::H264, async || Ok(None)).await;
         assert_eq!(again.unwrap(), None);
     }

@@ -4,7 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use callsheet_actors::{StepContext, StepError, StepResult};
 use ffmpeg_sidecar::event::FfmpegEvent;
@@ -30,6 +33,7 @@ pub(crate) struct Run {
     args: Vec<OsString>,
     written: Vec<PathBuf>,
     max_written_bytes: u64,
+    limit: Option<Duration>,
 }
 
 /// A run that ended well.
@@ -58,6 +62,7 @@ impl Run {
             args,
             written: Vec::new(),
             max_written_bytes: MAX_WRITTEN_BYTES,
+            limit: None,
         }
     }
 
@@ -91,6 +96,12 @@ impl Run {
         self.arg(name)
     }
 
+    /// Ends the run when it takes longer than this; waiting for a place does not count.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Ends the run when its files together have more bytes than this.
     #[cfg(test)]
     pub(crate) fn max_written_bytes(mut self, bytes: u64) -> Self {
@@ -107,7 +118,8 @@ impl Run {
     ///
     /// # Errors
     /// `ffmpeg.failed` with what it said when it ends badly, `ffmpeg.no_room` when the disk is
-    /// full, `ffmpeg.killed` when it was killed, `process.not_found` when there is none.
+    /// full, `ffmpeg.killed` when it was killed, `ffmpeg.timeout`
+    /// when it was not done within its limit, `process.not_found` when there is none.
     pub(crate) async fn run(self, slots: &Slots) -> StepResult<Ended> {
         // The place is held by the thread, not by this future: a future that is dropped does not
         // free the processor before the child is gone.
@@ -125,7 +137,10 @@ impl Run {
         let mut child = self.command()?.spawn().map_err(|error| cannot_start(&error))?;
         let adopted = self.context.adopt(child.id()).disposable();
         let mut log = Log::new(self.duration_s, self.span);
-        let stopped = self.follow(&mut child, &mut log);
+        let stopped = match self.limit {
+            Some(limit) => self.follow_within(limit, &mut child, &mut log),
+            None => self.follow(child.stderr.take(), &mut log),
+        };
         if stopped.is_some() {
             // It may have ended by itself in between.
             let _ = child.kill();
@@ -175,10 +190,39 @@ impl Run {
         Ok(access)
     }
 
+    /// As [`Self::follow`], but no longer than a limit. A program that hangs says nothing either,
+    /// so the time is counted by a thread of its own.
+    fn follow_within(
+        &self,
+        limit: Duration,
+        child: &mut Child,
+        log: &mut Log,
+    ) -> Option<StepError> {
+        let said = child.stderr.take();
+        let (ended, end) = mpsc::channel::<()>();
+        let watch = move || {
+            let is_late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if is_late {
+                // With it ends what is read from it.
+                let _ = child.kill();
+            }
+            is_late
+        };
+        thread::scope(|scope| {
+            let watch = scope.spawn(watch);
+            let stopped = self.follow(said, log);
+            drop(ended);
+            let is_late = watch.join().unwrap_or(false);
+            let late = || format!("ffmpeg was not done within {} s", limit.as_secs_f64());
+            let late = is_late.then(|| StepError::retryable("ffmpeg.timeout", late()));
+            stopped.or(late)
+        })
+    }
+
     /// Reads the log until ffmpeg closes it, which it does when it ends or is killed; or until it
     /// is to be ended, with the reason.
-    fn follow(&self, child: &mut Child, log: &mut Log) -> Option<StepError> {
-        let mut parser = FfmpegLogParser::new(child.stderr.take()?);
+    fn follow(&self, said: Option<ChildStderr>, log: &mut Log) -> Option<StepError> {
+        let mut parser = FfmpegLogParser::new(said?);
         loop {
             match parser.parse_next_event() {
                 Ok(FfmpegEvent::LogEOF) => return None,
@@ -335,6 +379,26 @@ mod tests {
             let failure = failure.await;
             assert_eq!(failure.code, "ffmpeg.killed", "{mode:?}: {failure}");
             assert!(failure.retryable);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_hangs_is_killed_and_gives_its_place_back() {
+        for mode in [Sandbox::Auto, Sandbox::Off] {
+            let slots = Slots::new(1);
+            let one = slots.clone();
+            let failure = failure(mode, move |context: StepContext| {
+                let slots = one.clone();
+                async move {
+                    let run = Run::new(&context, None).within(Duration::from_millis(100));
+                    // A picture an hour: as good as none.
+                    let run = run.args(["-re", "-f", "lavfi", "-i", "testsrc2=rate=1/3600"]);
+                    run.args(["-f", "null"]).nowhere().run(&slots).await?;
+                    Ok(Value::Null)
+                }
+            });
+            assert_eq!(failure.await.code, "ffmpeg.timeout", "{mode:?}");
+            assert_eq!(slots.free(), 1, "{mode:?}");
         }
     }
 
