@@ -173,7 +173,12 @@ impl Step for Analyze {
         let mut loudness = None;
         if sound.is_some() || pictures.is_some() {
             let run = Run::new(&context, length_s).directory(&work).args(input_args(&media.path));
-            let run = input.ask(run, (sound, pictures), length_s, &work);
+            // With pictures beside it the sound stands in its place.
+            let from = sound.map(|sound| match pictures {
+                Some(_) => format!("[0:{}]", sound.index),
+                None => format!("[0:{}]{}", sound.index, media.facts.delay(sound)),
+            });
+            let run = input.ask(run, (from, pictures), length_s, &work);
             let ended = run.run(&self.slots).await?;
             loudness = sound.map(|_| heard(&ended.said)).transpose()?;
         }
@@ -225,11 +230,11 @@ impl Question {
     fn ask(
         &self,
         run: Run,
-        (sound, pictures): (Option<&Stream>, Option<&Stream>),
+        (sound, pictures): (Option<String>, Option<&Stream>),
         length_s: Option<f64>,
         work: &Path,
     ) -> Run {
-        let heard = sound.map(|sound| self.sound_graph(sound.index, length_s));
+        let heard = sound.as_ref().map(|sound| self.sound_graph(sound, length_s));
         let seen = pictures.map(|pictures| self.scene_graph(pictures.index));
         let graph: Vec<String> = heard.into_iter().chain(seen).collect();
         let mut run = run.args(["-filter_complex", &graph.join(";")]);
@@ -254,7 +259,7 @@ impl Question {
         run
     }
 
-    fn sound_graph(&self, stream: u32, length_s: Option<f64>) -> String {
+    fn sound_graph(&self, from: &str, length_s: Option<f64>) -> String {
         // The marks are written before the meter, which passes marks of its own on.
         let (level, least) = (self.silence_db, self.silence_min_s);
         let marks =
@@ -274,7 +279,7 @@ impl Question {
             // Sound that starts later than the pictures is preceded by silence.
             chains.push(("aresample=16000:async=1:first_pts=0".to_owned(), "wav".to_owned()));
         }
-        fork(&format!("[0:{stream}]"), "asplit", &chains)
+        fork(from, "asplit", &chains)
     }
 
     fn scene_graph(&self, stream: u32) -> String {
@@ -340,7 +345,7 @@ mod tests {
             (json!({ "wav": true }), 3),
             (json!({ "wav": true, "waveform": false }), 2),
         ] {
-            let graph = question(fields).sound_graph(1, Some(60.0));
+            let graph = question(fields).sound_graph("[0:1]", Some(60.0));
             assert_eq!(graph.matches("[0:1]").count(), 1, "{graph}");
             assert_eq!(graph.contains(&format!("asplit={ways}")), ways > 1, "{graph}");
             let marks = graph.find("ametadata").unwrap();
@@ -351,7 +356,7 @@ mod tests {
     #[test]
     fn a_long_sound_is_drawn_of_fewer_samples() {
         for (length_s, rate) in [(Some(60.0), 8_000), (None, 8_000), (Some(86_400.0), 776)] {
-            let graph = question(json!({})).sound_graph(0, length_s);
+            let graph = question(json!({})).sound_graph("[0:0]", length_s);
             assert!(graph.contains(&format!("aresample={rate},")), "{graph}");
         }
     }

@@ -62,7 +62,8 @@ impl Step for ExtractAudio {
 
     async fn run(&self, input: Media, context: StepContext) -> StepResult<Extracted> {
         let media = OpenMedia::open(&input.media, &context).await?;
-        let stream = media.facts.audio()?.index;
+        let sound = media.facts.audio()?;
+        let (stream, delay) = (sound.index, media.facts.delay(sound));
         let to = context.work_dir()?.join("audio.wav");
         Run::new(&context, media.facts.duration_s)
             .args(input_args(&media.path))
@@ -71,7 +72,7 @@ impl Step for ExtractAudio {
             .args(["-vn", "-sn", "-dn", "-map_metadata", "-1"])
             // Sound that starts later than the pictures is preceded by silence, so that times in
             // the sound are times in the film.
-            .args(["-af", "aresample=16000:async=1:first_pts=0"])
+            .args(["-af", &format!("{delay}aresample=16000:async=1:first_pts=0")])
             .args(["-ac", "1", "-ar", "16000", "-c:a", "pcm_s16le"])
             // No date and no version in the file: the same sound gives the same artifact.
             .args(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "wav"])

@@ -52,6 +52,8 @@ pub struct Stream {
     pub sample_rate: Option<u32>,
     /// Channels of sound.
     pub channels: Option<u32>,
+    /// When it begins, in seconds from the start of the file, where the file says it.
+    pub start_s: Option<f64>,
     /// Length in seconds, where the file says it.
     pub duration_s: Option<f64>,
     /// When it ends, in seconds from the start of the file, where the file says it.
@@ -162,6 +164,14 @@ impl Facts {
         self.duration_s.filter(|_| !self.guesses_length())
     }
 
+    /// The filter, with a comma behind it, that brings a stream to its place in the film when it is
+    /// decoded alone: ffmpeg lets these containers begin with the first stream that is used.
+    pub(crate) fn delay(&self, stream: &Stream) -> String {
+        let begins_with_it = matches!(self.format.as_str(), "mpegts" | "mpeg");
+        let late = stream.start_s.filter(|start| begins_with_it && *start > 0.0);
+        late.map_or(String::new(), |start| format!("asetpts=PTS+{start:.6}/TB,"))
+    }
+
     /// The first stream of a kind.
     pub(crate) fn first(&self, kind: StreamKind) -> Option<&Stream> {
         self.streams.iter().find(|stream| stream.kind == kind)
@@ -267,6 +277,7 @@ impl RawStream {
             color_transfer: self.color_transfer.clone(),
             sample_rate: self.sample_rate.as_ref().and_then(|rate| rate.parse().ok()),
             channels: self.channels,
+            start_s: self.start_s(file_start_s),
             duration_s: seconds(self.duration.as_deref()),
             end_s: self.end_s(file_start_s),
             language: self.tags.language.clone().filter(|language| language != "und"),
@@ -278,8 +289,12 @@ impl RawStream {
             let end = self.tags.end.as_deref().and_then(clock)?;
             return Some(end - file_start_s).filter(|end| *end > 0.0);
         };
-        let start: Option<f64> = self.start_time.as_deref().and_then(|time| time.parse().ok());
-        Some(duration + start.map_or(0.0, |start| (start - file_start_s).max(0.0)))
+        Some(duration + self.start_s(file_start_s).unwrap_or(0.0))
+    }
+
+    fn start_s(&self, file_start_s: f64) -> Option<f64> {
+        let start: f64 = self.start_time.as_deref()?.parse().ok()?;
+        start.is_finite().then(|| (start - file_start_s).max(0.0))
     }
 
     fn kind(&self) -> StreamKind {
@@ -372,6 +387,20 @@ mod tests {
             let mut stream = video(64, 64, "25/1");
             stream.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             assert_eq!(facts(json!([stream]), "20").streams[0].end_s, end_s, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_late_stream_is_put_in_its_place_where_ffmpeg_would_not() {
+        let mut stream = video(64, 64, "25/1");
+        stream["start_time"] = json!("2.9");
+        for (format, expected) in
+            [("mpegts", "asetpts=PTS+1.500000/TB,"), ("mov,mp4", ""), ("ogg", "")]
+        {
+            let container = json!({ "format_name": format, "start_time": "1.4" });
+            let read = json!({ "streams": [stream], "format": container });
+            let facts = Facts::read(&read.to_string()).unwrap();
+            assert_eq!(facts.delay(&facts.streams[0]), expected);
         }
     }
 

@@ -104,12 +104,17 @@ async fn probe(path: &Path, context: &StepContext) -> StepResult<Facts> {
 
 /// What a failed look into a file says of it.
 fn refused(failure: &Failure) -> StepError {
-    let said = failure.message.lines().last().unwrap_or_default();
+    // What it printed behind that is a report that it began.
+    let errors = failure.message.split("\nstandard output ends with:").next().unwrap_or_default();
+    let said = errors.lines().last().unwrap_or_default();
     if failure.message.contains("Number of streams exceeds max_streams") {
         let message = format!("the file has over {MAX_STREAMS_COUNT} streams");
         return StepError::fatal("media.too_many_streams", message);
     }
-    let said = said.rsplit_once(": ").map_or(said, |(_, reason)| reason);
+    let said = match errors.contains("moov atom not found") {
+        true => "its index is missing, as in one that was cut off or never finished",
+        false => said.rsplit_once(": ").map_or(said, |(_, reason)| reason),
+    };
     StepError::fatal("media.unreadable", format!("the file cannot be read: {said}"))
         .with_hint("the file may be damaged or cut off; try to play it")
 }

@@ -149,21 +149,24 @@ struct Graph {
 }
 
 /// A sound that is mixed.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Part {
     stream: u32,
+    /// What brings it to its place in its film.
+    delay: String,
     volume: f64,
     promise: Option<Promise>,
 }
 
 impl Part {
     fn of(facts: &Facts, stream: &Stream, volume: f64) -> Self {
-        Self { stream: stream.index, volume, promise: Promise::of(facts, stream) }
+        let (delay, promise) = (facts.delay(stream), Promise::of(facts, stream));
+        Self { stream: stream.index, delay, volume, promise }
     }
 
     /// The filters that bring it to its length. What a cut-off file does not hold is not made up.
-    fn text(self, input: u32, samples: u64) -> String {
-        let Self { stream, volume, promise } = self;
+    fn text(&self, input: u32, samples: u64) -> String {
+        let Self { stream, delay, volume, promise } = self;
         let found = |promise: Promise| (promise.least_s() * SAMPLES_PER_SECOND as f64) as u64;
         let pad = match promise.map(|promise| samples.saturating_sub(found(promise))) {
             None => "apad,".to_owned(),
@@ -171,7 +174,7 @@ impl Part {
             Some(pad) => format!("apad=pad_len={pad},"),
         };
         format!(
-            "[{input}:{stream}]{FROM_THE_START},{FORMAT},volume={volume:.4},\
+            "[{input}:{stream}]{delay}{FROM_THE_START},{FORMAT},volume={volume:.4},\
              {pad}atrim=end_sample={samples}"
         )
     }
@@ -180,7 +183,7 @@ impl Part {
 impl Graph {
     fn text(&self) -> String {
         let voice = self.voice.text(1, self.samples);
-        let both = match self.scene {
+        let both = match &self.scene {
             None => voice,
             Some(scene) => format!(
                 "{voice}[voice];{}[scene];\
@@ -194,7 +197,7 @@ impl Graph {
     /// Why fewer samples were written than planned.
     fn too_short(&self, found: u64) -> StepError {
         let found_s = found as f64 / SAMPLES_PER_SECOND as f64;
-        let scene = self.scene.and_then(|scene| scene.promise);
+        let scene = self.scene.as_ref().and_then(|scene| scene.promise);
         let promises = [("the voice-over", self.voice.promise), ("the scene's sound", scene)];
         for (what, promise) in promises {
             if let Some(promise) = promise.filter(|promise| found_s < promise.least_s()) {
@@ -221,7 +224,7 @@ mod tests {
     }
 
     fn part(stream: u32, volume: f64) -> Part {
-        Part { stream, volume, promise: None }
+        Part { stream, delay: String::new(), volume, promise: None }
     }
 
     #[test]

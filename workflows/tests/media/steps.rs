@@ -33,15 +33,16 @@ async fn damaged_and_foreign_files_are_refused() {
     let engine = engine(&offline()).await;
     let film = samples.ffmpeg("-f lavfi -i testsrc2=size=64x64:duration=1", "film.mp4");
     let whole = std::fs::read(film).unwrap();
-    for (bytes, expected) in [
-        (whole[..200].to_vec(), "media.unreadable"),
-        (b"hello".to_vec(), "media.not_allowed"),
-        (vec![], "media.not_allowed"),
-        (b"\x7FELF".to_vec(), "media.not_allowed"),
+    for (bytes, expected, said) in [
+        (whole[..200].to_vec(), "media.unreadable", "cannot be read: its index is missing"),
+        (b"hello".to_vec(), "media.not_allowed", "the file is a text file"),
+        (vec![], "media.not_allowed", "the file is empty"),
+        (b"\x7FELF".to_vec(), "media.not_allowed", "not sound or pictures"),
     ] {
         let media = artifact(&engine, &bytes, "film.mp4");
-        let failed = code(step(&engine, "media.probe", json!({ "media": media })).await);
-        assert_eq!(failed, expected);
+        let failed = step(&engine, "media.probe", json!({ "media": media })).await.unwrap_err();
+        assert_eq!(failed.code, expected);
+        assert!(failed.message.contains(said), "{}", failed.message);
     }
 }
 
@@ -49,24 +50,34 @@ async fn damaged_and_foreign_files_are_refused() {
 async fn sound_that_starts_late_keeps_its_place() {
     let samples = Samples::new();
     let engine = engine(&offline()).await;
-    let film = samples.ffmpeg(
-        "-f lavfi -i testsrc2=size=64x64:duration=3 -itsoffset 1.5 -f lavfi -t 1 -i sine \
-         -c:v libx264 -c:a aac",
-        "late.mkv",
-    );
+    let late = "-f lavfi -i testsrc2=size=64x64:duration=3 -itsoffset 1.5 -f lavfi -t 1 -i sine \
+                -c:v libx264 -c:a aac";
+    for name in ["late.ts", "late.mp4", "late.mkv"] {
+        let film = samples.ffmpeg(late, name);
+        let with = json!({ "media": stored(&engine, &film) });
+        let first = step(&engine, "media.extract_audio", with).await.unwrap();
+        assert!((first["duration_s"].as_f64().unwrap() - 2.5).abs() < 0.1, "{name}: {first}");
+        let wav = bytes(&engine, &first["audio"]);
+        let loudest = |second: f64| {
+            let at = 44 + (second * 16_000.0) as usize * 2;
+            wav[at..at + 320].chunks(2).map(|two| i16::from_le_bytes([two[0], two[1]]).abs()).max()
+        };
+        assert!(loudest(1.0).unwrap() < 10, "{name}: silence first");
+        assert!(loudest(2.0).unwrap() > 1_000, "{name}: then the tone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_sound_gives_the_same_artifact() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg("-f lavfi -t 1 -i sine -c:a aac", "sound.mkv");
     let with = json!({ "media": stored(&engine, &film) });
     let first = step(&engine, "media.extract_audio", with.clone()).await.unwrap();
-    assert!((first["duration_s"].as_f64().unwrap() - 2.5).abs() < 0.1, "{first}");
     let wav = bytes(&engine, &first["audio"]);
-    let sample = |second: f64| {
-        let at = 44 + (second * 16_000.0) as usize * 2;
-        wav[at..at + 320].chunks(2).map(|two| i16::from_le_bytes([two[0], two[1]]).abs()).max()
-    };
-    assert!(sample(1.0).unwrap() < 10, "silence first");
-    assert!(sample(2.0).unwrap() > 1_000, "then the tone");
     let path = samples.write("audio.wav", &wav);
     assert_eq!(ffprobe(&path, "stream=codec_name,sample_rate,channels"), "pcm_s16le,16000,1");
-    // The same sound gives the same artifact, so that doing it twice costs nothing.
+    // So doing it twice costs nothing.
     let again = step(&engine, "media.extract_audio", with).await.unwrap();
     assert_eq!(first["audio"], again["audio"]);
 }
