@@ -136,13 +136,14 @@ impl Engine {
     }
 
     /// Accepts a job that begins when another has ended, or at once if it has ended before. See
-    /// [`Submit::followed_by`] for one that is accepted together with the other.
+    /// [`Submit::followed_by`] for one that is accepted together with the other. As it tells of a
+    /// job that was taken, it is taken too where there is no room for the files of new ones.
     ///
     /// # Errors
     /// As [`submit`](Self::submit); [`EngineError::UnknownJob`].
     pub async fn follow(&self, job: JobId, follower: Submit) -> Result<Submitted, EngineError> {
         let core = self.core();
-        core.takes_jobs().await?;
+        core.is_open()?;
         core.job_head(job).await?;
         let (follower, third) = follower.parted()?;
         if third.is_some() {

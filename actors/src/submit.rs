@@ -101,6 +101,19 @@ impl Submit {
         self
     }
 
+    /// What of its options was asked for, as text. What the engine is told may be another at the
+    /// next try, and is no part of it; nothing when there is nothing, as it was before there were
+    /// any.
+    fn options_asked(&self) -> String {
+        let never = Keeping { retention: None, ..Keeping::default() };
+        let options = self.options(&never);
+        match (self.retention, options.is_default()) {
+            (Some(None), _) => format!(" {options:?} for ever"),
+            (_, false) => format!(" {options:?}"),
+            (_, true) => String::new(),
+        }
+    }
+
     /// What is recorded of it with the job.
     fn options(&self, keeping: &Keeping) -> JobOptions {
         let millis = |time: Duration| Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -180,15 +193,11 @@ impl Core {
         status: JobStatus,
     ) -> Result<NewJob, EngineError> {
         let options = request.options(&self.shared.files.keeping);
+        let options_asked = request.options_asked();
         let Submit { workflow, input, labels, marks, idempotency_key, asked_with, .. } = request;
         let plan = self.chosen(workflow)?;
         let key = idempotency_key.filter(|_| !mutated("idempotency-lookup"));
-        let asked = || {
-            // Options are left out when there are none, as it was before there were any.
-            let options = (!options.is_default()).then(|| format!(" {options:?}"));
-            let options = options.unwrap_or_default();
-            format!("{} {input} {labels:?}{options}{asked_with}", plan.digest())
-        };
+        let asked = || format!("{} {input} {labels:?}{options_asked}{asked_with}", plan.digest());
         let idempotency = key.map(|key| keyed(key, &asked())).transpose()?;
         self.plans.keep(&plan);
         let now = clock::now();
@@ -234,8 +243,8 @@ impl Core {
     }
 }
 
-/// Two submits are the same request when workflow, input and labels are, and what follows. `Value`
-/// keeps its keys sorted, so equal requests have equal text.
+/// Two submits are the same request when workflow, input and labels are, the options that are asked
+/// for, and what follows. `Value` keeps its keys sorted, so equal requests have equal text.
 fn keyed(key: String, request: &str) -> Result<Idempotency, EngineError> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(EngineError::KeyInvalid(format!(

@@ -174,6 +174,54 @@ steps: [{ id: a, uses: make, retry: { max_attempts: 1 }, with: '{{ input }}' }]"
 }
 
 #[tokio::test]
+async fn a_job_that_follows_one_that_was_taken_needs_no_room_of_its_own() {
+    let engine = engine(&Arc::default(), bare()).await;
+    let first = ended(&engine, text("one").retention(None)).await;
+    engine.artifacts().set_max_bytes(Some(1));
+    let refused = engine.submit(text("two")).await.map(drop);
+    assert_eq!(refused, Err(EngineError::Quota { used: 3, most: 1 }));
+    let follower = engine.follow(first.head.id, text("one")).await.unwrap().job;
+    assert_eq!(follower.wait().await.unwrap().head.status, JobStatus::Succeeded);
+}
+
+#[tokio::test]
+async fn a_key_gives_the_same_job_whatever_the_engine_is_told_of_files_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = Arc::new(World::default());
+    let open = |retention| {
+        let keeping = Keeping { retention, ..bare() };
+        builder(&world, 1).data_dir(dir.path()).keeping(keeping).workflow(MAKE).open()
+    };
+    let hour = Some(Duration::from_secs(3_600));
+    let asked = [text("a"), text("b").retention(hour), text("c").retention(None)];
+    let keyed = || asked.clone().into_iter().zip(["a", "b", "c"]);
+    let mut given = Vec::new();
+    for retention in [None, Some(Duration::from_secs(7)), hour] {
+        let engine = open(retention).await.unwrap();
+        for (n, (submit, key)) in keyed().enumerate() {
+            let submitted = engine.submit(submit.idempotency_key(key)).await;
+            let id = submitted.unwrap_or_else(|error| panic!("{key}: {error}")).job.id();
+            match given.get(n) {
+                Some(before) => assert_eq!(id, *before, "{key} {retention:?}"),
+                None => given.push(id),
+            }
+        }
+        // What is asked for counts, also where it comes to the same.
+        for (other, key) in [
+            (text("a").retention(hour), "a"),
+            (text("a").retention(None), "a"),
+            (text("a").no_cache(), "a"),
+            (text("b"), "b"),
+            (text("c"), "c"),
+        ] {
+            let refused = engine.submit(other.idempotency_key(key)).await.map(drop);
+            assert!(matches!(refused, Err(EngineError::KeyReused { .. })), "{key} {refused:?}");
+        }
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn for_room_a_sweep_is_made_and_kept_results_are_forgotten() {
     let world = Arc::new(World::default());
     let keeping = Keeping { max_bytes: Some(1_000), ..fleeting() };
