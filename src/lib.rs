@@ -84,7 +84,7 @@ pub use callsheet_engine::{
 pub use callsheet_storage::maintenance;
 pub use callsheet_storage::{
     Artifact, ArtifactError, ArtifactStore, Digest, JobHead, JobStatus, ListQuery, Page, Record,
-    SledStore, Store, StoreError, StoreStats,
+    Reservation, SledStore, Store, StoreError, StoreStats,
 };
 
 // --- optional parts ------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ use std::time::Duration;
 use callsheet_engine::definition::{Catalog, Problems, Workflow};
 use callsheet_engine::{JobId, Plan};
 use callsheet_storage::maintenance::{BackupOptions, BackupStream, backup_stream};
-use callsheet_storage::{ArtifactStore, Created, JobStatus, ListQuery, NewJob, Page, Terms};
+use callsheet_storage::{
+    ArtifactStore, Created, JobStatus, ListQuery, NewJob, Page, Reservation, Terms,
+};
 use ractor::ActorRef;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
@@ -223,14 +225,23 @@ impl Engine {
         files.artifacts.under(Terms { keep_for, hold: None })
     }
 
-    /// Looks whether a file of so many bytes fits under the bound of all files, and makes room for
-    /// it where that can be done.
+    /// Takes room under the bound of all files for one of so many bytes that is on its way in, and
+    /// makes it where that can be done.
     ///
     /// # Errors
-    /// [`EngineError::Quota`] when it does not.
-    pub async fn room_for(&self, bytes: u64) -> Result<(), EngineError> {
-        let files = &self.core().shared.files;
-        match files.has_room(bytes) || files.make_room(bytes).await {
+    /// [`EngineError::Quota`] when there is none.
+    pub async fn room_for(&self, bytes: u64) -> Result<Reservation, EngineError> {
+        let room = self.artifacts().reservation();
+        self.more_room(&room, bytes).await?;
+        Ok(room)
+    }
+
+    /// Takes so many bytes more of room, for a file that turns out to be larger.
+    ///
+    /// # Errors
+    /// [`EngineError::Quota`] when there is none.
+    pub async fn more_room(&self, room: &Reservation, bytes: u64) -> Result<(), EngineError> {
+        match self.core().shared.files.grow(room, bytes).await {
             true => Ok(()),
             false => Err(self.core().no_room_for_files()),
         }

@@ -1,8 +1,10 @@
-//! Room for files under their bound: what is in the way goes first, then it is said.
+//! Reservation for files under their bound: what is in the way goes first, then it is said.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+use callsheet_storage::Reservation;
 
 use super::Files;
 use crate::limits::{QUOTA_RESERVE_SHARE, SWEEP_AGAIN};
@@ -40,6 +42,22 @@ impl Files {
         }
         *turn = Some(Instant::now());
         self.has_room(bytes)
+    }
+
+    /// Takes so many bytes more into a room, and makes some where that can be done.
+    pub(crate) async fn grow(self: &Arc<Self>, room: &Reservation, bytes: u64) -> bool {
+        if room.grow(bytes) {
+            return true;
+        }
+        // What comes piece by piece asks for as much again as it has, so that few sweeps do.
+        let ask = bytes.max(room.bytes());
+        let is_made = self.make_room(ask).await;
+        if !is_made && room.bytes() > 0 {
+            // Its last one may have been a moment ago.
+            tokio::time::sleep(SWEEP_AGAIN).await;
+            self.make_room(ask).await;
+        }
+        room.grow(bytes)
     }
 
     /// Whether there is room for the files of one more job: the last part of the bound is for the

@@ -1,7 +1,5 @@
 //! Files that come in, for jobs to work on.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -54,13 +52,8 @@ pub(crate) async fn upload(
     let name = named_by(query.name.as_deref(), headers)?;
     let media_type = type_of(headers, &name)?;
     let told = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
-    if told.is_some_and(|length: u64| length > state.max_upload_bytes) {
-        return Err(Refusal::UploadTooLarge(state.max_upload_bytes));
-    }
-    state.engine.room_for(told.unwrap_or(0)).await?;
-    let artifacts = Arc::new(state.engine.incoming());
     let body: Body = request.into_body();
-    let (digest, size) = store(artifacts, body, state.max_upload_bytes).await?;
+    let (digest, size) = store(&state.engine, body, told, state.max_upload_bytes).await?;
     drop(place);
     let artifact = digest.to_string();
     let location = HeaderValue::from_str(&format!("/v1/artifacts/{artifact}")).ok();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use callsheet_actors::EngineError;
-use callsheet_storage::{ArtifactError, ArtifactStore, Digest};
+use callsheet_actors::{Engine, EngineError};
+use callsheet_storage::{ArtifactError, Digest, Reservation};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -17,20 +17,27 @@ use crate::error::Refusal;
 use crate::limits::{UPLOAD_PIECES_COUNT, UPLOAD_STALL_SECONDS};
 
 /// Stores a body; answers with its digest and length. When this is dropped, because the client went
-/// away, or answers with a refusal, nothing of the body stays behind.
+/// away, or answers with a refusal, nothing of the body stays behind. Room under the bound of all
+/// files is taken before anything is written: for the length that was told, else piece by piece.
 ///
 /// # Errors
 /// The body is too large, stalls or breaks off, or the store has no room or refuses.
 pub(crate) async fn store(
-    artifacts: Arc<ArtifactStore>,
+    engine: &Engine,
     body: Body,
+    told: Option<u64>,
     limit: u64,
 ) -> Result<(Digest, u64), Refusal> {
+    if told.is_some_and(|length| length > limit) {
+        return Err(Refusal::UploadTooLarge(limit));
+    }
+    let room = Arc::new(engine.room_for(told.unwrap_or(0)).await?);
     let (pieces, taken) = mpsc::channel(UPLOAD_PIECES_COUNT);
     let reader = Reader { pieces: taken, piece: Bytes::new(), over: false };
-    let storing = spawn_blocking(move || artifacts.put_reader(reader));
+    let (artifacts, into) = (engine.incoming(), room.clone());
+    let storing = spawn_blocking(move || artifacts.put_reader_into(&into, reader));
     // A refusal drops the sender without its last word, so the reader fails and nothing is kept.
-    let refused = send_all(body, pieces, limit).await.err();
+    let refused = send_all(body, pieces, limit, (engine, &room)).await.err();
     match (refused, storing.await) {
         (Some(refusal), _) => Err(refusal),
         (None, Ok(Ok(stored))) => Ok(stored),
@@ -47,7 +54,12 @@ enum Piece {
 }
 
 /// Hands the body on piece by piece. That the store takes no more is for the store to explain.
-async fn send_all(body: Body, to: mpsc::Sender<Piece>, limit: u64) -> Result<(), Refusal> {
+async fn send_all(
+    body: Body,
+    to: mpsc::Sender<Piece>,
+    limit: u64,
+    (engine, room): (&Engine, &Reservation),
+) -> Result<(), Refusal> {
     let mut pieces = body.into_data_stream();
     let silence = Duration::from_secs(UPLOAD_STALL_SECONDS);
     let mut count = 0;
@@ -63,6 +75,9 @@ async fn send_all(body: Body, to: mpsc::Sender<Piece>, limit: u64) -> Result<(),
             if count > limit {
                 return Err(Refusal::UploadTooLarge(limit));
             }
+            // Its end, with which the room is spent, comes after this.
+            let more = count.saturating_sub(room.bytes());
+            engine.more_room(room, more).await?;
         }
         let is_last = matches!(piece, Piece::End);
         if to.send(piece).await.is_err() || is_last {
@@ -114,16 +129,14 @@ mod tests {
     use super::*;
     use crate::error::HttpError;
 
-    fn new_store() -> (tempfile::TempDir, Arc<ArtifactStore>) {
-        let root = tempfile::tempdir().unwrap();
-        let store = ArtifactStore::open(root.path().join("artifacts")).unwrap();
-        (root, Arc::new(store))
+    async fn new_engine() -> Engine {
+        Engine::builder().in_memory().open().await.unwrap()
     }
 
     /// Files that are stored, and half files that wait to be.
-    fn files(store: &ArtifactStore) -> usize {
+    fn files(engine: &Engine) -> usize {
         let mut count = 0;
-        let mut dirs = vec![store.root().to_owned()];
+        let mut dirs = vec![engine.artifacts().root().to_owned()];
         while let Some(dir) = dirs.pop() {
             for entry in std::fs::read_dir(dir).unwrap().flatten() {
                 match entry.path().is_dir() {
@@ -142,26 +155,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_whole_body_is_stored_once() {
-        let (_root, artifacts) = new_store();
-        for _ in 0..2 {
+        let engine = new_engine().await;
+        for told in [None, Some(4)] {
             let body = body(vec![Ok(b"ab"), Ok(b""), Ok(b"cd")]);
-            let stored = store(artifacts.clone(), body, 4).await.unwrap();
+            let stored = store(&engine, body, told, 4).await.unwrap();
             assert_eq!(stored, (Digest::of(b"abcd"), 4));
         }
-        assert_eq!(files(&artifacts), 1);
-        assert_eq!(store(artifacts.clone(), Body::empty(), 0).await.unwrap().1, 0);
+        assert_eq!(files(&engine), 1);
+        assert_eq!(store(&engine, Body::empty(), None, 0).await.unwrap().1, 0);
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_or_is_too_large_leaves_nothing() {
-        let (_root, artifacts) = new_store();
+        let engine = new_engine().await;
         let broken = body(vec![Ok(b"ab"), Err(io::ErrorKind::ConnectionReset.into())]);
         let large = body(vec![Ok(b"abc"), Ok(b"de")]);
         for (body, code) in [(broken, "request.body"), (large, "upload.too_large")] {
-            let refused = store(artifacts.clone(), body, 4).await.unwrap_err();
+            let refused = store(&engine, body, None, 4).await.unwrap_err();
             assert_eq!(refused.code(), code);
-            assert_eq!(files(&artifacts), 0, "{code}");
+            assert_eq!(files(&engine), 0, "{code}");
         }
+        let refused = store(&engine, Body::empty(), Some(5), 4).await.unwrap_err();
+        assert_eq!(refused.code(), "upload.too_large");
+        assert_eq!(engine.artifacts().used_bytes(), 0, "the room was given back");
     }
 
     #[test]
@@ -179,7 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_cut_off() {
-        let (_root, artifacts) = new_store();
+        let engine = new_engine().await;
         let first = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"ab"))]);
         let body = Body::from_stream(first.chain(stream::pending()));
         // The clock does not go on by itself while a thread that blocks is waited for.
@@ -189,10 +205,10 @@ mod tests {
             }
         };
         let refused = tokio::select! {
-            stored = store(artifacts.clone(), body, 4) => stored.unwrap_err(),
+            stored = store(&engine, body, None, 4) => stored.unwrap_err(),
             () = clock => unreachable!(),
         };
         assert_eq!(refused.code(), "upload.stalled");
-        assert_eq!(files(&artifacts), 0);
+        assert_eq!(files(&engine), 0);
     }
 }

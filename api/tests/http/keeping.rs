@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use callsheet_actors::{Keeping, Step, StepContext, StepResult};
 use callsheet_storage::Artifact;
+use futures::{StreamExt, stream};
+use reqwest::{Body, Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -189,4 +191,62 @@ async fn an_upload_has_an_end_and_counts_under_the_bound() {
         assert_eq!(status == 200, is_left, "{retention:?} {grace:?}");
         assert_eq!(upload("5").await.unwrap().status() == 201, !is_left);
     }
+}
+
+#[tokio::test]
+async fn uploads_that_come_at_once_do_not_count_on_the_same_room() {
+    let server = server(Keeping::default()).await;
+    for (is_told, most, after) in [(true, 100, 60), (false, 160, 120)] {
+        server.engine.artifacts().set_max_bytes(Some(most));
+        let (mut send, pieces) = futures::channel::mpsc::channel(2);
+        let pieces = pieces.map(Ok::<&'static [u8], std::io::Error>);
+        let first = server.call(Method::POST, "/v1/uploads").body(Body::wrap_stream(pieces));
+        let first = if is_told { first.header("content-length", "60") } else { first };
+        let first = tokio::spawn(first.send());
+        send.try_send(&[b'a'; 59][..]).unwrap();
+        until_staged(&server, 59).await;
+        let second = stream::iter([Ok::<_, std::io::Error>(vec![b'b'; 60])]);
+        let second = server.call(Method::POST, "/v1/uploads").body(Body::wrap_stream(second));
+        let refused = second.send().await.unwrap();
+        assert_eq!(refused.status(), 507, "{is_told}");
+        // The first one keeps what it was given, and comes to its end.
+        let last: &[u8] = if is_told { b"a" } else { b"b" };
+        send.try_send(last).unwrap();
+        drop(send);
+        assert_eq!(first.await.unwrap().unwrap().status(), 201, "{is_told}");
+        assert_eq!(server.engine.artifacts().used_bytes(), after, "{is_told}");
+    }
+}
+
+async fn until_staged(server: &Server, bytes: u64) {
+    let root = server.engine.artifacts().root().join("tmp");
+    let staged = || -> u64 {
+        let dirs = std::fs::read_dir(&root).unwrap().flatten();
+        let files = dirs.filter_map(|dir| std::fs::read_dir(dir.path()).ok()).flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|known| known.len()).sum()
+    };
+    while staged() != bytes {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn room_is_made_for_an_upload_that_does_not_tell_its_length() {
+    let keeping = Keeping {
+        retention: Some(Duration::ZERO),
+        grace: Duration::ZERO,
+        max_bytes: Some(5),
+        ..Keeping::default()
+    };
+    let server = server(keeping).await;
+    let upload = |bytes: &'static [u8]| {
+        let pieces = stream::iter(bytes.chunks(1).map(Ok::<_, std::io::Error>));
+        server.call(Method::POST, "/v1/uploads").body(Body::wrap_stream(pieces)).send()
+    };
+    assert_eq!(upload(b"1234").await.unwrap().status(), 201);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    // The first byte fits; for the others the file before has to go, though a sweep was a moment
+    // ago: that of the start.
+    assert_eq!(upload(b"5678").await.unwrap().status(), 201);
+    assert_eq!(server.engine.artifacts().used_bytes(), 4);
 }

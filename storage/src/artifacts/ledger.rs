@@ -1,5 +1,5 @@
 //! What one opened store knows of its contents beside their files: who uses them now, and how many
-//! bytes there are.
+//! bytes there are and are on their way in.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ pub(super) struct Ledger {
     /// What is done about a content is done under the lock of its first byte: it is put, prolonged
     /// and removed by one at a time.
     shards: Vec<Mutex<Uses>>,
+    /// The bytes of all contents, and the room that is taken for more.
     used: AtomicU64,
     /// The most bytes that there may be.
     most: AtomicU64,
@@ -52,11 +53,12 @@ impl Ledger {
         self.most.store(bytes, Ordering::SeqCst);
     }
 
-    /// Takes room for so many bytes, if there is.
-    pub(super) fn take(&self, bytes: u64) -> bool {
+    /// Takes room for so many bytes, if there is; so much was taken for them before.
+    fn take(&self, bytes: u64, before: u64) -> bool {
         let most = self.most();
         let taken = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
-            used.checked_add(bytes).filter(|sum| *sum <= most || bytes == 0)
+            let sum = used.saturating_sub(before).checked_add(bytes);
+            sum.filter(|sum| *sum <= most || bytes <= before)
         });
         taken.is_ok()
     }
@@ -74,6 +76,52 @@ impl Ledger {
             uses.keys().copied().collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(lock).collect()
+    }
+}
+
+/// Room under the bound that is taken for a content on its way in, so that those which come at once
+/// do not all count on the same. What is not spent is given back when this goes.
+#[derive(Debug)]
+pub struct Reservation {
+    ledger: Arc<Ledger>,
+    bytes: AtomicU64,
+}
+
+impl Reservation {
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, bytes: AtomicU64::new(0) }
+    }
+
+    /// How much is taken.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Takes so much more; false when that is not there.
+    #[must_use]
+    pub fn grow(&self, bytes: u64) -> bool {
+        let grows = self.ledger.take(bytes, 0);
+        if grows {
+            self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        }
+        grows
+    }
+
+    /// Makes a content of so many bytes of it, with more room if that is needed and there.
+    pub(super) fn spend(&self, bytes: u64) -> bool {
+        let before = self.bytes.swap(0, Ordering::SeqCst);
+        let is_spent = self.ledger.take(bytes, before);
+        if !is_spent {
+            self.bytes.fetch_add(before, Ordering::SeqCst);
+        }
+        is_spent
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.ledger.give_back(self.bytes());
     }
 }
 
@@ -121,13 +169,35 @@ mod tests {
     fn room_is_taken_once_and_given_back() {
         let ledger = Ledger::default();
         ledger.set_most(10);
-        assert!(ledger.take(6) && !ledger.take(5) && ledger.take(4));
-        assert!(ledger.take(0), "nothing needs no room");
+        let take = |bytes| ledger.take(bytes, 0);
+        assert!(take(6) && !take(5) && take(4));
+        assert!(take(0), "nothing needs no room");
         ledger.give_back(4);
         assert_eq!(ledger.used(), 6);
         ledger.set_most(3);
-        assert!(ledger.take(0) && !ledger.take(1), "beyond a bound that was lowered");
-        assert!(!ledger.take(u64::MAX), "no overflow");
+        assert!(take(0) && !take(1), "beyond a bound that was lowered");
+        assert!(!take(u64::MAX), "no overflow");
+    }
+
+    #[test]
+    fn room_that_is_taken_ahead_is_spent_or_given_back() {
+        let ledger = Arc::new(Ledger::default());
+        ledger.set_most(10);
+        let [one, two] = [Reservation::new(ledger.clone()), Reservation::new(ledger.clone())];
+        assert!(one.grow(4) && one.grow(3) && !two.grow(4) && two.grow(2));
+        assert_eq!((one.bytes(), two.bytes(), ledger.used()), (7, 2, 9));
+        // One byte less than was foreseen; the other needs two more than are left.
+        assert!(one.spend(6) && one.bytes() == 0);
+        assert!(!two.spend(5) && two.bytes() == 2);
+        assert!(two.spend(4));
+        drop((one, two));
+        assert_eq!(ledger.used(), 10);
+        let third = Reservation::new(ledger.clone());
+        assert!(third.spend(0) && !third.grow(1));
+        ledger.set_most(12);
+        assert!(third.grow(2));
+        drop(third);
+        assert_eq!(ledger.used(), 10);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod sweep;
 
 pub use digest::{BadDigest, Digest};
 pub use keep::Keep;
-pub use ledger::Hold;
+pub use ledger::{Hold, Reservation};
 pub use mentions::mentions;
 pub use reference::{Artifact, is_plain_name};
 pub use results::{ResultKey, ResultStore, Trimmed};

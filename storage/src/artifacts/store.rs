@@ -12,7 +12,7 @@ use callsheet_engine::mutated;
 
 use super::Digest;
 use super::keep::Keep;
-use super::ledger::{Hold, Ledger};
+use super::ledger::{Hold, Ledger, Reservation};
 use super::staging::{Staging, make_dir};
 use crate::limits::COPY_CHUNK_BYTES;
 
@@ -153,11 +153,24 @@ impl ArtifactStore {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn put_reader(&self, mut from: impl Read) -> Result<(Digest, u64), ArtifactError> {
+    pub fn put_reader(&self, from: impl Read) -> Result<(Digest, u64), ArtifactError> {
+        self.put_reader_into(&self.reservation(), from)
+    }
+
+    /// The same, into room that was taken for it.
+    ///
+    /// # Errors
+    /// As [`put_reader`](Self::put_reader).
+    pub fn put_reader_into(
+        &self,
+        room: &Reservation,
+        mut from: impl Read,
+    ) -> Result<(Digest, u64), ArtifactError> {
         let mut temp = self.new_temp()?;
         let hashed = copy_hashing(&mut from, &mut temp.file);
         let (digest, size) = hashed.map_err(|source| io_error("write", &temp.path, source))?;
-        self.keep(temp, (&digest, size))?;
+        self.settle(&temp.file, &temp.path, (&digest, size), room)?;
+        temp.kept = true;
         Ok((digest, size))
     }
 
@@ -272,14 +285,8 @@ impl ArtifactStore {
         let mut file = File::open(temp_path).map_err(|e| io_error("read", temp_path, e))?;
         let hashed = copy_hashing(&mut file, &mut io::sink());
         let (digest, size) = hashed.map_err(|e| io_error("read", temp_path, e))?;
-        self.settle(&file, temp_path, (&digest, size))?;
+        self.settle(&file, temp_path, (&digest, size), &self.reservation())?;
         Ok((digest, size))
-    }
-
-    fn keep(&self, mut temp: Temp, content: (&Digest, u64)) -> Result<(), ArtifactError> {
-        self.settle(&temp.file, &temp.path, content)?;
-        temp.kept = true;
-        Ok(())
     }
 
     /// Makes a whole file durable and gives it its name. Writers of the same content may race: each
@@ -289,6 +296,7 @@ impl ArtifactStore {
         file: &File,
         temp: &Path,
         (digest, size): (&Digest, u64),
+        room: &Reservation,
     ) -> Result<(), ArtifactError> {
         let sync = || if mutated("artifact-fsync") { Ok(()) } else { file.sync_all() };
         let durable = self.terms.keep().write(file).and_then(|()| sync());
@@ -296,7 +304,7 @@ impl ArtifactStore {
         fail::fail_point!("artifact.written");
         let path = self.path(digest);
         let shard = path.parent().expect("an artifact's path has the root above it");
-        self.place((file, temp), (digest, size), &path)?;
+        self.place((file, temp), (digest, size), &path, room)?;
         sync_dir(shard).map_err(|e| io_error("store", &path, e))?;
         fail::fail_point!("artifact.stored");
         debug_assert!(self.terms.hold.is_none() || self.contains(digest), "it is there");
@@ -309,12 +317,13 @@ impl ArtifactStore {
         (file, temp): (&File, &Path),
         (digest, size): (&Digest, u64),
         path: &Path,
+        room: &Reservation,
     ) -> Result<(), ArtifactError> {
         let mut uses = self.ledger.lock(digest);
         let before = fs::symlink_metadata(path).ok();
         let freed = before.as_ref().map_or(0, fs::Metadata::len);
         let more = size.saturating_sub(freed);
-        if !self.ledger.take(more) {
+        if !room.spend(more) {
             let (used, most) = (self.ledger.used(), self.ledger.most());
             return Err(ArtifactError::Quota { size, used, most });
         }

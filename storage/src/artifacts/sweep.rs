@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::keep::Keep;
 use super::store::{ArtifactError, ArtifactStore, io_error};
-use super::{Digest, Hold};
+use super::{Digest, Hold, Reservation};
 
 /// A content whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,8 @@ impl ArtifactStore {
         Ok(sum)
     }
 
-    /// The bytes of all contents, as far as they were put through this store or counted by it.
+    /// The bytes of all contents, as far as they were put through this store or counted by it, and
+    /// of the room that is taken for more.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.ledger.used()
@@ -49,6 +50,12 @@ impl ArtifactStore {
     /// Bounds the bytes of all contents together. What is there stays, whatever the bound is.
     pub fn set_max_bytes(&self, bytes: Option<u64>) {
         self.ledger.set_most(bytes.unwrap_or(u64::MAX));
+    }
+
+    /// Room for a content to come; none is taken yet.
+    #[must_use]
+    pub fn reservation(&self) -> Reservation {
+        Reservation::new(self.ledger.clone())
     }
 
     /// A new hold: contents that are put or prolonged under it are in use while it lives.
@@ -267,6 +274,27 @@ mod tests {
         assert_eq!(store.used_bytes(), 6);
         store.put_bytes(b"abcd").unwrap();
         assert_eq!(store.used_bytes(), 10);
+    }
+
+    #[test]
+    fn room_that_was_taken_is_used_once_and_no_other_has_it() {
+        let (_root, store) = new_store();
+        store.set_max_bytes(Some(10));
+        let room = store.reservation();
+        assert!(room.grow(6));
+        let refused = store.put_bytes(b"abcde");
+        let Err(ArtifactError::Quota { size: 5, used: 6, most: 10 }) = refused else {
+            panic!("{refused:?}")
+        };
+        store.put_reader_into(&room, &b"123456"[..]).unwrap();
+        store.put_bytes(b"abcd").unwrap();
+        assert_eq!((room.bytes(), store.used_bytes()), (0, 10));
+        // A content that was there needs none of it.
+        store.set_max_bytes(Some(14));
+        assert!(room.grow(4));
+        store.put_reader_into(&room, &b"abcd"[..]).unwrap();
+        drop(room);
+        assert_eq!(store.used_bytes(), store.count().unwrap());
     }
 
     #[test]
