@@ -122,6 +122,21 @@ async fn captions_and_music_come_with_one_encode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_film_in_which_nobody_speaks_is_made_and_says_so() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let input = input(&samples, json!({ "captions": "both" }));
+    let silence = samples.ffmpeg("-f lavfi -t 1 -i anullsrc", "silence.wav");
+    let silent = json!([silence, silence]);
+    let input = json!({ "voices": silent, "captions": "both", "scenes": input["scenes"] });
+    let made = merged(&engine, &samples, "compose", input).await.unwrap().output;
+    assert_eq!(made["speech"], false);
+    assert_eq!(made["message"], "no speech found");
+    assert_eq!((&made["captions"], &made["cues"]), (&json!("none"), &json!(0)));
+    assert_eq!(made["frames"], 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_captions_and_music_nothing_is_transcribed() {
     let samples = Samples::new();
     let engine = engine(&offline()).await;
