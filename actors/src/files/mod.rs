@@ -2,6 +2,7 @@
 
 mod flights;
 mod keeping;
+mod named;
 mod recall;
 mod room;
 mod sweep;

@@ -1,4 +1,4 @@
-//! Reservation for files under their bound: what is in the way goes first, then it is said.
+//! Room for files under their bound: what is in the way goes first, then it is said.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,25 +1,21 @@
 //! Removes the files that nobody needs any more.
 //!
 //! A file goes when its time is over and neither a job that has not ended nor a kept result names
-//! it. How long it is to be kept stands on the file itself, prolonged whenever a job uses it and
-//! once more before a job's end is recorded; so only the journals of jobs that have not ended are
-//! read, and those only when there is a file whose time is over.
+//! it, nor the output of a job that one of the former has run. How long it is to be kept stands on
+//! the file itself, prolonged whenever a job uses it and once more before a job's end is recorded;
+//! so no other journals are read, and those only when there is a file whose time is over.
 //!
 //! What is put or prolonged after the sweep has begun is not due at that instant; what was before
-//! is in use by a job's actor, or stands in the journal that is read, or in a kept result. So
-//! nothing that is used can fall between.
+//! is in use by a job's actor, or stands in a journal that is read, or in a kept result. So nothing
+//! that is used can fall between.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use callsheet_engine::{JobId, Timestamp};
-use callsheet_storage::{ArtifactError, CommitNotice, Digest, StoreError, Trimmed};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
+use callsheet_storage::{ArtifactError, Digest, StoreError, Trimmed};
 
-use super::{Files, mentions_of};
-use crate::limits::WAKE_PAGE_COUNT;
+use super::Files;
 
 /// What a sweep has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,8 +85,8 @@ impl Files {
         let due = due.into_iter().filter(|due| !in_use.contains(&due.digest));
         let mut due: HashMap<Digest, u64> = due.map(|due| (due.digest, due.size)).collect();
         if !due.is_empty() {
-            let live = self.named_by_live_jobs(&due).await?;
-            due.retain(|digest, _| !live.contains(digest));
+            let named = self.named_by_live_jobs(&due).await?;
+            due.retain(|digest, _| !named.contains(digest));
         }
         let free = |kept: &Trimmed| -> u64 {
             due.iter().filter(|(it, _)| !kept.needed.contains(it)).map(|(_, size)| size).sum()
@@ -124,63 +120,5 @@ impl Files {
         let trimmed = self.blocking(move || results.trim(most, &in_use)).await?;
         self.counters.results(trimmed.left, trimmed.bytes);
         Ok(trimmed)
-    }
-
-    /// Which of these files a job names that has not ended.
-    async fn named_by_live_jobs(
-        &self,
-        due: &HashMap<Digest, u64>,
-    ) -> Result<HashSet<Digest>, SweepError> {
-        let mut found = HashSet::new();
-        for job in self.live_jobs().await? {
-            let records = match self.store.journal(job, 0).await {
-                // A job that nobody can read nobody can run.
-                Err(StoreError::Damaged { .. } | StoreError::UnknownJob(_)) => continue,
-                records => records?,
-            };
-            let mut named = Vec::new();
-            let events = records.iter().flat_map(|record| &record.events);
-            events.for_each(|event| mentions_of(event, &mut named));
-            found.extend(named.into_iter().filter(|digest| due.contains_key(digest)));
-        }
-        Ok(found)
-    }
-
-    /// Every job that has not ended. One that wakes or falls asleep while they are listed would be
-    /// in neither list; it has recorded something then, and is counted for that.
-    async fn live_jobs(&self) -> Result<HashSet<JobId>, SweepError> {
-        let mut notices = self.store.subscribe();
-        let mut jobs = HashSet::new();
-        let mut after: Option<JobId> = None;
-        loop {
-            let page = self.store.awake(after, WAKE_PAGE_COUNT).await?;
-            note_changes(&mut notices, &mut jobs)?;
-            let Some(last) = page.last() else { break };
-            after = Some(*last);
-            jobs.extend(page);
-        }
-        let mut after: Option<(Timestamp, JobId)> = None;
-        loop {
-            let page = self.store.asleep(after, WAKE_PAGE_COUNT).await?;
-            note_changes(&mut notices, &mut jobs)?;
-            let Some(last) = page.last() else { break };
-            after = Some(*last);
-            jobs.extend(page.iter().map(|(_, job)| *job));
-        }
-        Ok(jobs)
-    }
-}
-
-/// Adds the jobs that something was recorded of.
-fn note_changes(
-    notices: &mut Receiver<CommitNotice>,
-    jobs: &mut HashSet<JobId>,
-) -> Result<(), SweepError> {
-    loop {
-        match notices.try_recv() {
-            Ok(notice) => drop(jobs.insert(notice.job)),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
-            Err(TryRecvError::Lagged(_)) => return Err(SweepError::Lagged),
-        }
     }
 }

@@ -134,6 +134,46 @@ steps:
 }
 
 #[tokio::test]
+async fn the_output_of_a_child_stays_until_its_parent_has_recorded_it() {
+    let (dir, world) = (tempfile::tempdir().unwrap(), Arc::new(World::default()));
+    let builder = || {
+        let builder = builder(&world, 1).data_dir(dir.path()).keeping(bare());
+        let builder = builder.drain_grace(Duration::from_secs(1)).workflow(
+            "{ name: maker, steps: [{ id: a, uses: make, with: '{{ input }}' }], \
+               output: '{{ steps.a }}' }",
+        );
+        builder.workflow("{ name: busy, steps: [{ id: a, uses: nap }] }").workflow(
+            "{ name: parent, steps: [{ id: c, uses: workflow.run, \
+               with: { workflow: maker, input: { text: made, waits: true } } }] }",
+        )
+    };
+    let engine = builder().open().await.unwrap();
+    let submit = |workflow| engine.submit(Submit::named(workflow, json!({})));
+    let busy = submit("busy").await.unwrap().job.id();
+    let parent = submit("parent").await.unwrap().job.id();
+    eventually("the child is at work", || has(&engine, "made")).await;
+    // The parent gives its wait back, and the child has time to come to its end.
+    let stops = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.shutdown().await }
+    });
+    eventually("nobody waits for the child", || engine.stats().attempts_open == 2).await;
+    world.go.notify_one();
+    stops.await.unwrap();
+    drop(engine);
+    // The parent waits for a place.
+    let engine = builder().max_active_jobs(1).open().await.unwrap();
+    sweep(&engine).await;
+    assert!(has(&engine, "made"));
+    engine.job(busy).cancel(None).await.unwrap();
+    let view = engine.job(parent).wait().await.unwrap();
+    assert_eq!(output(&view, "c")["output"]["artifact"], json!(Digest::of(b"made")));
+    assert_eq!(world.begun.load(SeqCst), 1);
+    assert!(has(&engine, "made"));
+    until_swept(&engine, &["made"]).await;
+}
+
+#[tokio::test]
 async fn a_kept_result_keeps_its_files_until_it_is_forgotten() {
     let world = Arc::new(World::default());
     let engine = engine(&world, fleeting()).await;
@@ -357,7 +397,8 @@ output: '{{ steps.b }}'";
     }
     eventually("something is swept", || engine.stats().files.swept > 0).await;
     sweepers.iter().for_each(|it| it.abort());
-    let counted = engine.artifacts().used_bytes();
+    // A removal that is under way comes to its end.
     tokio::time::sleep(Duration::from_millis(50)).await;
+    let counted = engine.artifacts().used_bytes();
     assert_eq!(engine.artifacts().count().unwrap(), counted);
 }
