@@ -112,6 +112,9 @@ pub const MAX_REPLACEMENTS_COUNT: usize = 200;
 /// Characters of what is found or put in its place.
 pub const MAX_REPLACEMENT_CHARS: usize = 200;
 
+/// Name of a font. Beyond it: `subtitles.input`.
+pub const MAX_FONT_CHARS: usize = 64;
+
 /// Stretches without captions. Beyond it the input is refused.
 pub const MAX_EXCLUSIONS_COUNT: usize = 1_000;
 

@@ -16,7 +16,7 @@ use crate::slots::Slots;
 use crate::speech::{
     ChooseSpeech, CutSpeech, JoinSpeech, Means, Recognise, Transcribe, TranscribeOffline,
 };
-use crate::subtitles::Compose;
+use crate::subtitles::{CheckCaptions, Compose};
 use crate::webhook::{Deliver, WEBHOOK};
 
 /// The workflow `caption`: transcribe a video and burn the captions in.
@@ -81,6 +81,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
         .step(CutSpeech)
         .step(Recognise::new(means))
         .step(JoinSpeech)
+        .step(CheckCaptions)
         .step(Compose)
         .step(Burn::new(slots.clone()))
         .step(Mux::new(slots.clone()))
@@ -123,7 +124,7 @@ mod tests {
             }
             assert_eq!(kind.input_schema["additionalProperties"], false, "{}", kind.name);
         }
-        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 11);
+        assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 12);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
         assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 17);
         assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 10);

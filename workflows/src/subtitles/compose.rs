@@ -24,7 +24,11 @@ use crate::wanted::{self, Wanted};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Compose;
 
-/// The input of `subtitles.compose`.
+/// Refuses what captions cannot be made with, before there are words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckCaptions;
+
+/// The input of `subtitles.compose`, and of `subtitles.check`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
@@ -165,6 +169,27 @@ fn write(words: &[Word], layout: &Layout, look: &Look, wanted: Wanted<'_>) -> St
         cues: cues.len(),
         fast_cues: too_fast(&cues, layout),
     })
+}
+
+impl Step for CheckCaptions {
+    type Input = Words;
+    type Output = ();
+
+    fn kind(&self) -> String {
+        "subtitles.check".to_owned()
+    }
+
+    fn description(&self) -> String {
+        "Refuses what `subtitles.compose` would refuse, before there are words.".to_owned()
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Pure
+    }
+
+    async fn run(&self, input: Words, _: StepContext) -> StepResult<()> {
+        check(&input)
+    }
 }
 
 fn layout(input: &Words) -> Layout {

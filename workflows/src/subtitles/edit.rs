@@ -16,7 +16,7 @@ use crate::wanted::Wanted;
 #[serde(deny_unknown_fields)]
 pub struct Replacement {
     /// What was heard: a word or several, 1 to 200 characters.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"\S"))]
     pub find: String,
     /// What is written instead, at most 200 characters; nothing leaves it out.
     #[schemars(length(max = 200))]

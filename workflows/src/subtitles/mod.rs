@@ -1,6 +1,7 @@
 //! Captions: words with times become cues, cues become SubRip, WebVTT and ASS.
 //!
-//! Pure but for the step kind `subtitles.compose`, which stores what the rest writes.
+//! Pure but for the step kind `subtitles.compose`, which stores what the rest writes;
+//! `subtitles.check` refuses what it would refuse.
 
 mod ass;
 mod chain;
@@ -18,7 +19,7 @@ mod word;
 
 pub use ass::{Look, write_ass};
 pub use chain::{Place, chain_ass, chain_cues};
-pub use compose::{Compose, Composed, Words};
+pub use compose::{CheckCaptions, Compose, Composed, Words};
 pub use cue::{Before, Caption, Cue, Layout, Shown, captions, cues, too_fast};
 pub use edit::{Exclusion, Replacement};
 pub use error::SubtitleError;

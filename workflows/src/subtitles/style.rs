@@ -5,6 +5,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use crate::limits::MAX_FONT_CHARS;
+
 /// How burned captions look. Lengths are in percent, so that they mean the same on every picture.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -214,7 +216,10 @@ impl Style {
         let refused = |message: String| StepError::fatal("subtitles.input", message);
         let is_name = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-');
         let font = &self.font;
-        if font.trim().is_empty() || font.len() > 64 || !font.chars().all(is_name) {
+        if font.trim().is_empty()
+            || font.chars().count() > MAX_FONT_CHARS
+            || !font.chars().all(is_name)
+        {
             let shown: String = font.chars().take(80).collect();
             return Err(refused(format!("`font` is `{shown}`, which is no name of a font"))
                 .with_hint("use letters, digits, blanks and `-`, such as `DejaVu Sans`"));
@@ -282,6 +287,10 @@ mod tests {
             let StepError(failure) = whole(&value).unwrap().check().unwrap_err();
             assert_eq!(failure.code, "subtitles.input");
             assert!(failure.message.contains(field), "{}", failure.message);
+        }
+        for font in ["-", "DejaVu Sans", &"字".repeat(64)] {
+            let style = Style { font: font.to_owned(), ..Style::default() };
+            assert!(style.check().is_ok(), "{font}");
         }
         let nan = Style { size: f64::NAN, ..Style::default() };
         assert!(nan.check().is_err());

@@ -98,6 +98,35 @@ async fn the_recogniser_here_takes_over_only_where_the_workflow_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_captions_cannot_be_made_with_is_refused_before_anybody_is_paid() {
+    let (server, engine) = fake(ResponseTemplate::new(200).set_body_json(hello())).await;
+    let samples = Samples::new();
+    let (film, _) = samples.film();
+    let stretch = json!([{ "from_s": 5, "to_s": 5 }]);
+    let input = json!({ "video": film, "exclude": stretch });
+    assert_eq!(code(run(&engine, "caption", input).await), "subtitles.input");
+    assert_eq!(server.received_requests().await.unwrap().len(), 0);
+    // What the schema can say is refused with the job.
+    for (field, value) in [
+        ("style", json!({ "font": " " })),
+        ("style", json!({ "font": "a".repeat(65) })),
+        ("replace", json!([{ "find": " ", "replace": "a" }])),
+        ("exclude", json!([{ "from_s": 5, "to_s": 400_000 }])),
+    ] {
+        let input = json!({ "video": film, field: value });
+        let submit = callsheet_actors::Submit::named("caption", input.clone());
+        assert!(engine.submit(submit).await.is_err(), "{input}");
+        let input = json!({ "scenes": [film], "voices": [film], field: value });
+        let submit = callsheet_actors::Submit::named("compose", input.clone());
+        assert!(engine.submit(submit).await.is_err(), "{input}");
+    }
+    for style in [json!({ "font": "-" }), json!({ "font": "字".repeat(64) })] {
+        let with = json!({ "words": [], "style": style });
+        step(&engine, "subtitles.check", with).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_cannot_be_one_is_refused_before_a_call() {
     let access = OpenAi::new("sk-one\nsk-two");
     let engine = engine(&MediaOptions { openai: Some(access), ..offline() }).await;
