@@ -106,6 +106,7 @@ pub fn step_kinds(builder: EngineBuilder, options: &MediaOptions) -> EngineBuild
 #[allow(clippy::unwrap_used)]
 mod tests {
     use callsheet_actors::Engine;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -128,5 +129,49 @@ mod tests {
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
         assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 17);
         assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 10);
+    }
+
+    /// A field of a shipped workflow, what it takes, and what is refused before any work.
+    fn bounded() -> [(&'static str, &'static str, Value, Value); 4] {
+        let sizes = json!([1, "5", "1kB", "100MiB", "2 GiB", "3gb", "7B"]);
+        let no_sizes = json!(["lots", 0, -1, "1.5MiB", "5 ib", "", "MiB"]);
+        let moments = json!([
+            "best", 0, 1.5, "12.5", "2s", "00:00:03", "1:30.5", "90:00", "0%", "50%", "99.5 %",
+            "100%",
+        ]);
+        let no_moments = json!(["150%", -3, "-3", "soon", "1:60", "1:2:3:4", "101%", ""]);
+        let boxes = json!(["keep", 144, 2160, "720", "1080p", "1280x720"]);
+        let no_boxes = json!([100, 2161, "100000", "large", "x720", "1280x", "72"]);
+        [
+            ("thumbnail", "at", moments, no_moments),
+            ("thumbnail", "max_bytes", sizes.clone(), no_sizes.clone()),
+            ("convert", "resolution", boxes, no_boxes),
+            ("convert", "max_bytes", sizes, no_sizes),
+        ]
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_step_could_not_read_is_refused_with_the_input() {
+        let options = MediaOptions { openai: None, ..MediaOptions::default() };
+        let engine = register(Engine::builder().in_memory(), &options).open().await.unwrap();
+        for (workflow, field, good, bad) in bounded() {
+            let plan = engine.workflow(workflow).unwrap();
+            let take = |value: &Value| plan.accept_input(json!({ "video": "v", field: value }));
+            for value in good.as_array().unwrap() {
+                assert!(take(value).is_ok(), "{workflow} `{field}`: {value}");
+            }
+            for value in bad.as_array().unwrap() {
+                let refused = take(value).err().map(|all| all.0[0].path.clone());
+                assert_eq!(refused, Some(format!("input.{field}")), "{workflow}: {value}");
+            }
+        }
+        let sized = ["analyze", "background-music", "caption", "compose", "contact-sheet", "merge"];
+        for workflow in sized {
+            let plan = engine.workflow(workflow).unwrap();
+            let field = &plan.workflow().input.as_ref().unwrap()["properties"]["max_bytes"];
+            let known = engine.workflow("convert").unwrap();
+            let expected = &known.workflow().input.as_ref().unwrap()["properties"]["max_bytes"];
+            assert_eq!(field["pattern"], expected["pattern"], "{workflow}");
+        }
     }
 }

@@ -102,7 +102,7 @@ impl Schema {
                 value(format!("`{found}` is not one of the values allowed here"), hint)
             }
             ValidationErrorKind::Pattern { pattern } => {
-                let hint = format!("it has to match `{}`", cut(pattern));
+                let hint = self.form_hint(error.schema_path(), pattern);
                 value(format!("`{found}` has not the form wanted here"), hint)
             }
             ValidationErrorKind::AnyOf { context }
@@ -143,6 +143,18 @@ impl Schema {
         match about.and_then(|about| about.lines().next()) {
             Some(about) => format!("add `{name}`: {}", cut(about)),
             None => format!("add `{name}`"),
+        }
+    }
+
+    /// What a text has to be like: the pattern, and what the field's own description says, for what
+    /// is no text may do as well.
+    fn form_hint(&self, keyword: &Location, pattern: &str) -> String {
+        let field = self.around(keyword);
+        let about = field.and_then(|field| field.get("description")?.as_str()?.lines().next());
+        let pattern = cut(pattern);
+        match about {
+            Some(about) => format!("{} A text has to match `{pattern}`", cut(about)),
+            None => format!("it has to match `{pattern}`"),
         }
     }
 
@@ -193,6 +205,10 @@ fn type_names(kind: &TypeKind) -> String {
 
 /// What is said of a value beyond a bound.
 fn beyond(kind: &ValidationErrorKind, found: &str) -> Option<(String, String)> {
+    if let ValidationErrorKind::MultipleOf { multiple_of } = kind {
+        let message = format!("`{found}` is not a multiple of {multiple_of}");
+        return Some((message, neighbours(found, *multiple_of)));
+    }
     let (wrong, hint) = match kind {
         ValidationErrorKind::Minimum { limit } => ("small", format!("at least {limit}")),
         ValidationErrorKind::Maximum { limit } => ("large", format!("at most {limit}")),
@@ -208,6 +224,12 @@ fn beyond(kind: &ValidationErrorKind, found: &str) -> Option<(String, String)> {
         _ => return None,
     };
     Some((format!("`{found}` is too {wrong}"), hint))
+}
+
+/// The multiples on both sides of a number.
+fn neighbours(found: &str, step: f64) -> String {
+    let below = found.parse::<f64>().map_or(0.0, |number| (number / step).floor() * step);
+    format!("such as {below} or {}", below + step)
 }
 
 /// Of several forms the one that was meant, as what is wrong with it: the only one whose type is
@@ -318,6 +340,8 @@ mod tests {
                 "style": { "enum": ["bold", "thin", 3] },
                 "words": { "type": ["integer", "null"], "minimum": 1, "maximum": 9 },
                 "name": { "pattern": "^[a-z]+$" },
+                "long": { "pattern": "^all$", "minimum": 1, "multipleOf": 2,
+                          "description": "all, or seconds." },
                 "tags": { "uniqueItems": true },
                 "near": { "$ref": "#/$defs/near" },
             },
@@ -336,7 +360,7 @@ mod tests {
     }
 
     /// Values, and what is said of each.
-    fn misfits() -> [(Value, &'static [&'static str]); 13] {
+    fn misfits() -> [(Value, &'static [&'static str]); 15] {
         [
             (json!({ "video": "v", "style": "bold" }), &[]),
             (json!(3), &["Value : `3` is not of type `object` (expected `object`)"]),
@@ -353,8 +377,8 @@ mod tests {
             ),
             (
                 json!({ "video": "v", "style": 3, "zzz": 1 }),
-                &["UnknownField zzz: unknown field `zzz` (the fields here are `name`, `near`, \
-                   `style`, `tags`, `video` and `words`)"],
+                &["UnknownField zzz: unknown field `zzz` (the fields here are `long`, `name`, \
+                   `near`, `style`, `tags`, `video` and `words`)"],
             ),
             (
                 json!({ "video": "v", "style": "blod" }),
@@ -378,6 +402,15 @@ mod tests {
             (
                 json!({ "video": "v", "style": 3, "name": "A" }),
                 &["Value name: `\"A\"` has not the form wanted here (it has to match `^[a-z]+$`)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "long": "some" }),
+                &["Value long: `\"some\"` has not the form wanted here (all, or seconds. A text \
+                   has to match `^all$`)"],
+            ),
+            (
+                json!({ "video": "v", "style": 3, "long": 481 }),
+                &["Value long: `481` is not a multiple of 2 (such as 480 or 482)"],
             ),
             (
                 json!({ "video": "v", "style": 3, "tags": [1, 1] }),

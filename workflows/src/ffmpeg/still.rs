@@ -70,10 +70,23 @@ impl Moment {
             "best" => Some(Self::Best),
             text => match text.strip_suffix('%') {
                 Some(share) => number(share).filter(|share| *share <= 100.0).map(Self::Percent),
+                None if text.contains(':') => clock(text).map(Self::Second),
                 None => number(text.trim_end_matches('s')).map(Self::Second),
             },
         }
     }
+}
+
+/// A time as players show it: `00:01:30`, `1:30.5`.
+fn clock(text: &str) -> Option<f64> {
+    let is_digits = |part: &&str| part.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let parts: Vec<f64> = text
+        .split(':')
+        .map(|part| Some(part).filter(is_digits)?.parse().ok())
+        .collect::<Option<_>>()?;
+    let [first, rest @ ..] = &parts[..] else { return None };
+    let is_time = rest.len() <= 2 && rest.iter().all(|part| *part < 60.0);
+    is_time.then(|| rest.iter().fold(*first, |sum, part| sum * 60.0 + part))
 }
 
 impl<'de> Deserialize<'de> for Moment {
@@ -82,7 +95,9 @@ impl<'de> Deserialize<'de> for Moment {
         impl Visitor<'_> for Either {
             type Value = Moment;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`best`, seconds such as `12.5`, or a share such as `50%`")
+                f.write_str(
+                    "`best`, seconds such as `12.5`, a time such as `1:30`, or a share as `50%`",
+                )
             }
             fn visit_f64<E: Error>(self, second: f64) -> Result<Moment, E> {
                 let wrong = || E::invalid_value(Unexpected::Float(second), &self);
@@ -110,7 +125,8 @@ impl JsonSchema for Moment {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "`best`, seconds such as `12.5`, or a share such as `50%`",
+            "description": "`best`, seconds such as `12.5`, a time such as `00:01:30`, or a share \
+                such as `50%`",
             "type": ["number", "string"],
         })
     }
@@ -131,13 +147,27 @@ mod tests {
             (json!(1.5), Moment::Second(1.5)),
             (json!("1.5"), Moment::Second(1.5)),
             (json!("2s"), Moment::Second(2.0)),
+            (json!("00:00:03"), Moment::Second(3.0)),
+            (json!("1:30.5"), Moment::Second(90.5)),
+            (json!("100:00"), Moment::Second(6_000.0)),
+            (json!("1:00:01"), Moment::Second(3_601.0)),
             (json!("50%"), Moment::Percent(50.0)),
             (json!("100 %"), Moment::Percent(100.0)),
         ] {
             assert_eq!(from_value::<Moment>(given.clone()).unwrap(), expected, "{given}");
         }
-        for given in [json!("soon"), json!(-1), json!(-0.5), json!("101%"), json!("inf"), json!("")]
-        {
+        for given in [
+            json!("soon"),
+            json!(-1),
+            json!(-0.5),
+            json!("101%"),
+            json!("inf"),
+            json!(""),
+            json!("1:60"),
+            json!("1:2:3:4"),
+            json!("1:-2"),
+            json!("1::2"),
+        ] {
             let refused = from_value::<Moment>(given.clone()).unwrap_err().to_string();
             assert!(refused.contains("50%"), "{given}: {refused}");
         }

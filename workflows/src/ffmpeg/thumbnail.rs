@@ -30,7 +30,7 @@ pub struct Thumbnail {
 pub struct Glance {
     /// The video.
     pub video: Artifact,
-    /// From when the picture is: `best`, seconds, or a share such as `50%`.
+    /// From when the picture is: `best`, seconds, a time such as `00:01:30`, or a share as `50%`.
     #[serde(default)]
     pub at: Moment,
     /// Its width in pixels; it is never larger than the film. `null` keeps the film's.
@@ -129,7 +129,8 @@ impl Camera<'_> {
                 None => Ok(at),
                 Some(length) => {
                     let message = format!("`at` is {at} s, the film ends at {length:.3} s");
-                    Err(StepError::fatal("ffmpeg.input", message))
+                    let hint = "take an earlier second, a share such as `50%`, or `best`";
+                    Err(StepError::fatal("ffmpeg.input", message).with_hint(hint))
                 }
             },
             Moment::Percent(share) => Ok(length.unwrap_or(0.0) * share / 100.0),

@@ -147,12 +147,13 @@ async fn what_shows_nothing_is_refused() {
     for (workflow, input) in [
         ("thumbnail", json!({ "video": film, "width": 15 })),
         ("thumbnail", json!({ "video": film, "format": "gif" })),
+        ("thumbnail", json!({ "video": film, "at": "soon" })),
         ("contact-sheet", json!({ "video": film, "rows": 0 })),
         ("contact-sheet", json!({ "video": film, "columns": 13 })),
     ] {
         let submit = callsheet_actors::Submit::named(workflow, input.clone());
         assert!(engine.submit(submit).await.is_err(), "{input}");
     }
-    let soon = run(&engine, "thumbnail", json!({ "video": film, "at": "soon" })).await;
-    assert!(soon.unwrap_err().message.contains("50%"));
+    let late = run(&engine, "thumbnail", json!({ "video": film, "at": "00:00:03" })).await;
+    assert!(late.unwrap_err().hint.is_some_and(|hint| hint.contains("50%")));
 }
