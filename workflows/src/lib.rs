@@ -35,7 +35,7 @@ pub use ffmpeg::{
 };
 pub use lower::{Fate, Format, PictureCodec, Quality, SoundCodec, Way};
 pub use media::{
-    Analysis, Analyze, ExtractAudio, Extracted, Facts, Loudness, Media, Probe, Question,
+    Analysis, Analyze, ExtractAudio, Extracted, Facts, Look, Loudness, Media, Probe, Question,
     SceneChange, Silence, Stream, StreamKind, Verified, Verify, Written,
 };
 pub use options::{MediaOptions, OPENAI_BASE_URL, OPENAI_MODEL, OpenAi};

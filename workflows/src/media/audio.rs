@@ -17,7 +17,7 @@ pub struct ExtractAudio {
     slots: Slots,
 }
 
-/// A media file: the input of `media.probe` and `media.extract_audio`.
+/// The input of `media.extract_audio`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Media {

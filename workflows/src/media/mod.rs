@@ -20,5 +20,5 @@ pub use facts::{Facts, Stream, StreamKind};
 pub(crate) use length::copied_length;
 pub use marks::{Scene as SceneChange, Silence};
 pub(crate) use open::{OpenMedia, ffprobe, input_args, with_install_hint};
-pub use probe::Probe;
+pub use probe::{Look, Probe};
 pub use verify::{Verified, Verify, Written};

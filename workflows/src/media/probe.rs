@@ -2,16 +2,32 @@
 
 use callsheet_actors::{Step, StepContext, StepResult};
 use callsheet_engine::definition::Effect;
+use callsheet_storage::Artifact;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use super::audio::Media;
 use super::{Facts, OpenMedia};
 
 /// Looks into a media file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Probe;
 
+/// The input of `media.probe`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// The media file.
+    pub media: Artifact,
+    /// Whether it must have moving pictures.
+    #[serde(default)]
+    pub expect_video: bool,
+    /// Whether it must have sound.
+    #[serde(default)]
+    pub expect_audio: bool,
+}
+
 impl Step for Probe {
-    type Input = Media;
+    type Input = Look;
     type Output = Facts;
 
     fn kind(&self) -> String {
@@ -19,7 +35,9 @@ impl Step for Probe {
     }
 
     fn description(&self) -> String {
-        "Looks into a media file: its length, its streams, its size.".to_owned()
+        "Looks into a media file: its length, its streams, its size; refuses one that lacks what it \
+         should have."
+            .to_owned()
     }
 
     fn effect(&self) -> Effect {
@@ -30,7 +48,14 @@ impl Step for Probe {
         Some(1)
     }
 
-    async fn run(&self, input: Media, context: StepContext) -> StepResult<Facts> {
-        Ok(OpenMedia::open(&input.media, &context).await?.facts)
+    async fn run(&self, input: Look, context: StepContext) -> StepResult<Facts> {
+        let facts = OpenMedia::open(&input.media, &context).await?.facts;
+        if input.expect_video {
+            facts.video()?;
+        }
+        if input.expect_audio {
+            facts.audio()?;
+        }
+        Ok(facts)
     }
 }

@@ -161,6 +161,23 @@ async fn without_captions_and_music_nothing_is_transcribed() {
     assert_eq!(merged.output["loudness_lufs"], made["loudness_lufs"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn music_without_sound_is_refused_before_any_work() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let music = scene(&samples, "black", 1.0, "", "music.mp4");
+    let input = input(&samples, json!({ "music": music }));
+    let job = engine.submit(Submit::named("compose", input)).await.unwrap().job;
+    let view = job.wait().await.unwrap();
+    let failure = view.state.failure().unwrap();
+    assert_eq!(failure.code, "media.no_audio", "{failure}");
+    let plan = engine.workflow("compose").unwrap();
+    for (step, state) in plan.workflow().steps.iter().zip(&view.state.steps) {
+        if ["plan", "transcribe", "picture"].contains(&step.id.as_str()) {
+            assert!(!matches!(state.status, StepStatus::Succeeded(_)), "{}", step.id);
+        }
+    }
+}
 /// How often each item of a step was begun, and which of them have succeeded.
 async fn items(engine: &Engine, job: &JobHandle, id: &str) -> (Vec<u32>, Vec<usize>) {
     let plan = engine.workflow("merge").unwrap();

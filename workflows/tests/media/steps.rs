@@ -28,6 +28,26 @@ async fn probe_tells_what_is_in_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn probe_refuses_what_lacks_what_it_should_have() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg("-f lavfi -i testsrc2=size=64x64:duration=1", "film.mp4");
+    let song = samples.ffmpeg("-f lavfi -t 1 -i sine", "song.mp3");
+    for (file, expected, refused) in [
+        (&film, json!({ "expect_video": true }), None),
+        (&film, json!({ "expect_audio": true }), Some("media.no_audio")),
+        (&song, json!({ "expect_audio": true }), None),
+        (&song, json!({ "expect_video": true }), Some("media.no_video")),
+        (&song, json!({}), None),
+    ] {
+        let mut with = expected.clone();
+        with["media"] = stored(&engine, file);
+        let failure = step(&engine, "media.probe", with).await.err();
+        assert_eq!(failure.as_ref().map(|failure| failure.code.as_str()), refused, "{expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damaged_and_foreign_files_are_refused() {
     let samples = Samples::new();
     let engine = engine(&offline()).await;
