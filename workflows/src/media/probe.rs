@@ -1,6 +1,6 @@
 //! The step kind `media.probe`.
 
-use callsheet_actors::{Step, StepContext, StepResult};
+use callsheet_actors::{Step, StepContext, StepError, StepResult};
 use callsheet_engine::definition::Effect;
 use callsheet_storage::Artifact;
 use schemars::JsonSchema;
@@ -35,8 +35,8 @@ impl Step for Probe {
     }
 
     fn description(&self) -> String {
-        "Looks into a media file: its length, its streams, its size; refuses one that lacks what it \
-         should have."
+        "Looks into a media file: its length, its streams, its size. Refuses it when it has not \
+         what it must have."
             .to_owned()
     }
 
@@ -50,6 +50,10 @@ impl Step for Probe {
 
     async fn run(&self, input: Look, context: StepContext) -> StepResult<Facts> {
         let facts = OpenMedia::open(&input.media, &context).await?.facts;
+        if !facts.has_video && !facts.has_audio {
+            let message = "the file holds neither moving pictures nor sound";
+            return Err(StepError::fatal("media.no_streams", message));
+        }
         if input.expect_video {
             facts.video()?;
         }

@@ -220,3 +220,30 @@ async fn the_input_is_checked_before_a_job_begins() {
     let missing = run(&engine, "caption", json!({ "video": "/nowhere/film.mp4" })).await;
     assert_eq!(code(missing), "fetch.not_found");
 }
+
+/// A podcast has no pictures to caption, and listeners who want to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_has_its_captions_as_files() {
+    let samples = Samples::new();
+    samples.film();
+    let talk = samples.ffmpeg("-i film.mp4 -vn -c:a libmp3lame", "talk.mp3");
+    let engine = engine(&offline()).await;
+    for captions in ["burned", "soft"] {
+        let mut input = caption(&talk);
+        input["captions"] = json!(captions);
+        let output = run(&engine, "caption", input).await.unwrap();
+        assert_eq!((&output["video"], &output["captions"]), (&Value::Null, &json!("none")));
+        assert!(output["message"].as_str().unwrap().contains("no pictures"), "{output}");
+        assert!(output["text"].as_str().unwrap().contains("once upon"), "{output}");
+        let cues = read_srt(&text(&engine, &output["srt"])).unwrap();
+        assert_eq!(output["cues"], cues.len());
+        assert_eq!(read_vtt(&text(&engine, &output["vtt"])).unwrap(), cues);
+        assert!((output["duration_s"].as_f64().unwrap() - FILM_S).abs() < 0.1, "{output}");
+    }
+    let silence = samples.ffmpeg("-f lavfi -t 2 -i anullsrc -c:a flac", "silence.flac");
+    let output = run(&engine, "caption", caption(&silence)).await.unwrap();
+    assert_eq!((&output["video"], &output["message"]), (&Value::Null, &json!("no speech found")));
+    samples.write("a.srt", "1\n00:00:01,000 --> 00:00:02,500\nhello\n");
+    let neither = samples.ffmpeg("-i a.srt", "text.mkv");
+    assert_eq!(code(run(&engine, "caption", caption(&neither)).await), "media.no_streams");
+}

@@ -367,7 +367,7 @@ async fn good_files_of_evil_names_are_taken() {
         ("convert", "video", None),
         ("background-music", "music", None),
         ("background-music", "video", Some("music.no_video")),
-        ("caption", "video", Some("media.no_video")),
+        ("caption", "video", None),
         ("compose", "scenes", Some("merge.no_video")),
         ("contact-sheet", "video", Some("media.no_video")),
         ("merge", "scenes", Some("merge.no_video")),
