@@ -127,7 +127,7 @@ mod tests {
         }
         assert_eq!(engine.workflow("caption").unwrap().workflow().steps.len(), 12);
         assert_eq!(engine.workflow("background-music").unwrap().workflow().steps.len(), 4);
-        assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 17);
+        assert_eq!(engine.workflow("compose").unwrap().workflow().steps.len(), 18);
         assert_eq!(engine.workflow("merge").unwrap().workflow().steps.len(), 10);
     }
 

@@ -62,6 +62,11 @@ pub struct Words {
     #[serde(default)]
     #[schemars(length(max = 1_000))]
     pub exclude: Vec<Exclusion>,
+    /// When that which is captioned begins, in seconds of the time that `exclude` is counted in: a
+    /// scene of a film begins somewhere in it.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub starts_s: f64,
     /// How burned captions look.
     #[serde(default)]
     pub style: Style,
@@ -195,7 +200,8 @@ impl Step for CheckCaptions {
 fn layout(input: &Words) -> Layout {
     // A length of nought is one that the file does not say.
     let end_s = input.duration_s.filter(|s| s.is_finite() && *s > 0.0);
-    let ms = |s: f64| (s * 1_000.0).round() as u64;
+    // What lies before the start becomes 0.
+    let at = |s: f64| ((s - input.starts_s) * 1_000.0).round() as u64;
     Layout {
         split: input.split,
         words_per_line: input.words_per_line,
@@ -204,7 +210,7 @@ fn layout(input: &Words) -> Layout {
         max_chars_per_second: input.max_chars_per_second,
         end_ms: end_s.map(|s| (s * 1_000.0) as u64),
         replace: input.replace.clone(),
-        exclude: input.exclude.iter().map(|range| (ms(range.from_s), ms(range.to_s))).collect(),
+        exclude: input.exclude.iter().map(|range| (at(range.from_s), at(range.to_s))).collect(),
     }
 }
 

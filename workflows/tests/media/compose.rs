@@ -178,6 +178,30 @@ async fn music_without_sound_is_refused_before_any_work() {
         }
     }
 }
+#[tokio::test(flavor = "multi_thread")]
+async fn stretches_without_captions_are_counted_in_the_film() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let input = input(&samples, json!({}));
+    let whole = merged(&engine, &samples, "compose", input.clone()).await.unwrap().output;
+    let second_s = whole["scenes"][1]["start_s"].as_f64().unwrap();
+    // All of the second scene, and of the first nothing.
+    let exclude = json!([{ "from_s": second_s, "to_s": second_s + 60.0 }]);
+    let mut other = input.clone();
+    other["exclude"] = exclude;
+    let made = merged(&engine, &samples, "compose", other).await.unwrap().output;
+    let cues = |made: &Value| read_srt(&text(&engine, &made["srt"])).unwrap();
+    let (all, left) = (cues(&whole), cues(&made));
+    let first: Vec<_> =
+        all.into_iter().filter(|cue| (cue.start_ms as f64) < second_s * 1_000.0).collect();
+    assert!(!first.is_empty());
+    assert_eq!(left, first);
+    let mut refused = input;
+    refused["exclude"] = json!([{ "from_s": 5, "to_s": 2 }]);
+    let failure = merged(&engine, &samples, "compose", refused).await.err().unwrap();
+    assert_eq!(failure.code, "subtitles.input");
+}
+
 /// How often each item of a step was begun, and which of them have succeeded.
 async fn items(engine: &Engine, job: &JobHandle, id: &str) -> (Vec<u32>, Vec<usize>) {
     let plan = engine.workflow("merge").unwrap();
