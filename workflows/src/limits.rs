@@ -351,6 +351,9 @@ pub const MAX_WEBHOOK_URL_BYTES: usize = 2_048;
 /// The secret of a webhook. Beyond it `webhook.secret`; the convention asks for 24 to 64 bytes.
 pub const MAX_SECRET_BYTES: usize = 256;
 
+/// Longest part of what a sandbox says, when it does not work, that is kept. Beyond it: cut.
+pub const MAX_SANDBOX_SAID_CHARS: usize = 200;
+
 /// Sign of life of a step that waits for its turn.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 

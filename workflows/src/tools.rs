@@ -61,12 +61,14 @@ pub fn missing_tools() -> Vec<MissingTool> {
     missing_in(&path(), &Path::new(MODELS).join("en-us"))
 }
 
-/// Where a program is.
+/// Where a program is. Links stay: one that stands for many programs goes by the link's name.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let found = path().into_iter().map(|directory| directory.join(program));
-    let found = found.filter(|path| path.is_absolute()).find(|path| is_program(path))?;
-    // Through links: what they lead to is what a sandbox must hold.
-    found.canonicalize().ok()
+    find_in(path(), program)
+}
+
+fn find_in(directories: Vec<PathBuf>, program: &str) -> Option<PathBuf> {
+    let mut found = directories.into_iter().map(|directory| directory.join(program));
+    found.find(|path| path.is_absolute() && is_program(path))
 }
 
 fn path() -> Vec<PathBuf> {
@@ -99,6 +101,16 @@ fn missing_in(directories: &[PathBuf], model: &Path) -> Vec<MissingTool> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_run_by_its_own_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (shell, link) = (Path::new("/bin/sh"), directory.path().join(FFMPEG));
+        std::os::unix::fs::symlink(shell, &link).unwrap();
+        let path = || vec![PathBuf::from("relative"), directory.path().to_owned()];
+        assert_eq!(find_in(path(), FFMPEG), Some(link));
+        assert_eq!(find_in(path(), FFPROBE), None);
+    }
 
     #[test]
     fn what_is_missing_is_named_with_its_package() {

@@ -263,6 +263,9 @@ impl Run {
         if self.context.cancelled().is_cancelled() || sandbox::was_killed(status, &self.context) {
             return Err(StepError::retryable("ffmpeg.killed", message));
         }
+        if status.code().is_some_and(sandbox::never_began) {
+            return Err(StepError::retryable("process.start", message));
+        }
         // The same arguments on the same file end the same way.
         Err(StepError::fatal("ffmpeg.failed", message))
     }

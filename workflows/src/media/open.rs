@@ -97,9 +97,18 @@ async fn probe(path: &Path, context: &StepContext) -> StepResult<Facts> {
     let questions = ["-print_format", "json", "-show_format", "-show_streams"];
     match ffprobe(questions, path, context)?.run().await {
         Ok(finished) => Facts::read(&finished.stdout),
-        Err(StepError(failure)) if failure.code == "process.exit" => Err(refused(&failure)),
+        Err(StepError(failure)) if failure.code == "process.exit" => {
+            Err(never_began(&failure).unwrap_or_else(|| refused(&failure)))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// The failure of a program that could not be loaded, which says nothing of the file.
+fn never_began(failure: &Failure) -> Option<StepError> {
+    let (_, code) = failure.message.lines().next()?.rsplit_once("exit status: ")?;
+    let never_began = code.parse().is_ok_and(sandbox::never_began);
+    never_began.then(|| StepError::retryable("process.start", failure.message.clone()))
 }
 
 /// What a failed look into a file says of it.
@@ -131,6 +140,19 @@ pub(crate) fn with_install_hint(error: StepError, program: &str) -> StepError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_cannot_be_loaded_says_nothing_of_the_file() {
+        let ended = |code: u8| {
+            let said = "standard error ends with:\nffprobe: libavformat.so: cannot open";
+            let message = format!("`ffprobe -i file:a` ended with exit status: {code}\n{said}");
+            let failure = Failure::retryable("process.exit", message);
+            never_began(&failure).map(|error| error.0.code)
+        };
+        assert_eq!(ended(127).as_deref(), Some("process.start"));
+        assert_eq!(ended(126).as_deref(), Some("process.start"));
+        assert_eq!(ended(1), None);
+    }
 
     #[test]
     fn inputs_cannot_be_options_or_protocols() {

@@ -24,6 +24,9 @@ const READ: [&str; 9] = [
     "/nix/store",
 ];
 
+/// Where programs that came from elsewhere have their libraries, beside their `bin`.
+const LIBRARIES: [&str; 2] = ["lib", "lib64"];
+
 /// Devices without which programs do not start.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/urandom"];
 
@@ -69,7 +72,7 @@ impl Access {
     }
 
     /// The words before a program that shut it in, and the program.
-    pub(super) fn words(&self, program: PathBuf) -> Vec<OsString> {
+    pub(super) fn words(&self, program: &Path) -> Vec<OsString> {
         let mut words = Words::new();
         words.add(["--unshare-user-try", "--unshare-ipc", "--unshare-pid", "--unshare-net"]);
         // No new session: the program stays in the process group that a cancel ends. It has no
@@ -80,9 +83,7 @@ impl Access {
         READ.into_iter().for_each(|path| words.bind("--ro-bind-try", Path::new(path)));
         DEVICES.into_iter().for_each(|path| words.bind("--dev-bind", Path::new(path)));
         ENCODERS.into_iter().for_each(|path| words.bind("--dev-bind-try", Path::new(path)));
-        if !program.starts_with("/usr") {
-            words.bind("--ro-bind", &program);
-        }
+        words.program(program);
         self.writes.iter().for_each(|path| words.bind("--bind", path));
         // After those that may be written, so that an input among them stays as it is. One that is
         // not there is for the program to miss: it says so better.
@@ -93,6 +94,11 @@ impl Access {
         words.0.push(program.into());
         words.0
     }
+}
+
+/// Whether all sandboxes hold a path.
+fn is_system(path: &Path) -> bool {
+    ["/usr", "/opt", "/nix/store"].iter().any(|system| path.starts_with(system))
 }
 
 struct Words(Vec<OsString>);
@@ -111,6 +117,24 @@ impl Words {
         self.0.extend([how.into(), path.into(), path.into()]);
     }
 
+    /// A program is where it is found, which may be a link: one that stands for many programs goes
+    /// by the name that it is called by. With it come the libraries that lie beside its directory.
+    fn program(&mut self, program: &Path) {
+        let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+        if !is_system(&real) {
+            self.bind("--ro-bind", &real);
+            let directory = real.parent().filter(|directory| directory.ends_with("bin"));
+            // Not the whole of what is there: beside `bin` may lie all that a user has.
+            let libraries = directory
+                .and_then(Path::parent)
+                .map(|prefix| LIBRARIES.map(|name| prefix.join(name)));
+            libraries.iter().flatten().for_each(|path| self.bind("--ro-bind-try", path));
+        }
+        if real != program && !is_system(program) {
+            self.0.extend(["--symlink".into(), real.into(), program.into()]);
+        }
+    }
+
     fn system(&mut self, path: &Path) {
         match fs::read_link(path) {
             Ok(target) => self.0.extend(["--symlink".into(), target.into(), path.into()]),
@@ -124,7 +148,7 @@ mod tests {
     use super::*;
 
     fn words(access: &Access, program: &str) -> String {
-        let words = access.words(program.into());
+        let words = access.words(Path::new(program));
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
     }
@@ -154,5 +178,6 @@ mod tests {
         let words = words(&Access::default(), "/srv/tools/ffmpeg");
         assert!(words.contains(" --ro-bind /srv/tools/ffmpeg /srv/tools/ffmpeg "), "{words}");
         assert!(words.ends_with("--chdir / -- /srv/tools/ffmpeg"), "{words}");
+        assert!(!words.contains("/srv/tools/lib"), "{words}");
     }
 }

@@ -10,7 +10,7 @@ mod verdict;
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ use callsheet_actors::{Command, StepContext, StepError, StepResult};
 pub(crate) use access::Access;
 use verdict::verdict;
 
-use crate::tools::{find, install_hint};
+use crate::tools::{FFMPEG, FFPROBE, POCKETSPHINX, find, install_hint};
 
 /// The program that makes sandboxes.
 const BWRAP: &str = "bwrap";
@@ -68,14 +68,29 @@ pub enum Confinement {
 }
 
 impl Sandbox {
-    /// How programs are run here. Finds out by a run, once in the life of the process.
+    /// How programs are run here: shut in when all that there are can be. Finds out by a run of
+    /// each, once in the life of the process.
     #[must_use]
     pub fn confinement(self) -> Confinement {
+        if self == Self::Off {
+            return Confinement::Off;
+        }
+        let Some(nothing) = find("true") else {
+            let why = "there is no program `true` to try it with";
+            return Confinement::Unavailable(why.to_owned());
+        };
+        let tools = [FFMPEG, FFPROBE, POCKETSPHINX].into_iter().filter_map(find);
+        let mut each = std::iter::once(nothing).chain(tools).map(|it| self.of_program(&it));
+        each.find(|it| *it != Confinement::Confined).unwrap_or(Confinement::Confined)
+    }
+
+    /// How one program is run here.
+    fn of_program(self, program: &Path) -> Confinement {
         match self {
             Self::Off => Confinement::Off,
-            Self::Auto | Self::Require => match verdict() {
+            Self::Auto | Self::Require => match verdict(program) {
                 Ok(()) => Confinement::Confined,
-                Err(why) => Confinement::Unavailable(why.clone()),
+                Err(why) => Confinement::Unavailable(why),
             },
         }
     }
@@ -96,7 +111,7 @@ impl Sandbox {
         access: &Access,
     ) -> StepResult<Vec<OsString>> {
         match confinement {
-            Confinement::Confined => Ok(access.words(program)),
+            Confinement::Confined => Ok(access.words(&program)),
             Confinement::Unavailable(why) if self == Self::Require => {
                 let message = format!("there is no sandbox here: {why}");
                 Err(StepError::fatal("sandbox.unavailable", message)
@@ -123,7 +138,7 @@ pub(crate) fn confined(
         return Err(missing.with_hint(install_hint(program).unwrap_or_default()));
     };
     let sandbox = Sandbox::of(context);
-    sandbox.words(sandbox.confinement(), path, access)
+    sandbox.words(sandbox.of_program(&path), path, access)
 }
 
 /// A command that runs a program within bounds; its arguments follow. It is killed without a grace
@@ -152,6 +167,11 @@ pub(crate) fn command(
 pub(crate) fn was_killed(status: ExitStatus, context: &StepContext) -> bool {
     let is_shut_in = || Sandbox::of(context).confinement() == Confinement::Confined;
     status.code().is_none_or(|code| KILLED.contains(&code) && is_shut_in())
+}
+
+/// Whether a program ended with what loaders and shells say of one that they could not begin.
+pub(crate) fn never_began(code: i32) -> bool {
+    matches!(code, 126 | 127)
 }
 
 /// What a child is given of the engine's environment.
