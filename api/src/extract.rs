@@ -171,7 +171,7 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         return Err(Refusal::Field { what, hint: hint_for("") });
     }
     serde_json::from_slice(bytes).map_err(|error| {
-        let what = error.to_string();
+        let what = objects(&error.to_string());
         if error.is_data() {
             let hint = hint_for(&what);
             Refusal::Field { what: format!("the body is not what the route takes: {what}"), hint }
@@ -179,6 +179,18 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
             Refusal::Json(what)
         }
     })
+}
+
+/// The words of serde without the names of our types, which mean nothing to a client.
+fn objects(what: &str) -> String {
+    let mut parts = what.split("expected struct ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+        text.push_str("expected an object");
+        text.push_str(rest);
+    }
+    text
 }
 
 /// Advice on an unknown field or value: the known one that is most like it, or all there are.
@@ -255,6 +267,22 @@ mod tests {
         ] {
             assert_eq!(hint_for(what).as_deref(), hint, "{what}");
         }
+    }
+
+    #[test]
+    fn text_in_place_of_an_object_is_told_without_the_names_of_types() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Inner {}
+        #[derive(Debug, serde::Deserialize)]
+        struct Outer {
+            #[allow(dead_code)] // only its reading is looked at
+            inner: Inner,
+        }
+        let Err(Refusal::Field { what, .. }) = parse_json::<Outer>(br#"{"inner":"x"}"#) else {
+            panic!("text was taken for an object");
+        };
+        let end = r#"invalid type: string "x", expected an object at line 1 column 12"#;
+        assert!(what.ends_with(end), "{what}");
     }
 
     #[test]

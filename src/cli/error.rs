@@ -83,6 +83,17 @@ impl CliError {
         Self { exit: Exit::Engine, ..self }
     }
 
+    /// Several complaints about one thing as one: a line for each, then the advice of all.
+    pub(crate) fn several(what: &str, mut all: Vec<Self>) -> Self {
+        if all.len() == 1 {
+            return all.remove(0);
+        }
+        let lines: String = all.iter().map(|error| format!("\n  {}", error.message)).collect();
+        let exit = all.first().map_or(Exit::Failed, |error| error.exit);
+        let hints = all.into_iter().flat_map(|error| error.hints).collect();
+        Self { exit, message: format!("{what}{lines}"), hints }
+    }
+
     /// A file with problems: one line for each, then its hint.
     pub(crate) fn problems(what: &str, problems: &Problems) -> Self {
         let count = problems.0.len();
@@ -130,6 +141,17 @@ mod tests {
         let error = CliError::failed("no such job").hint("list them").hint("or submit one");
         assert_eq!(error.to_string(), "error: no such job\nhint: list them\nhint: or submit one");
         assert_eq!(error.exit, Exit::Failed);
+    }
+
+    #[test]
+    fn several_complaints_become_one() {
+        let one = CliError::usage("a is wrong").hint("mend a");
+        let two = CliError::usage("b is wrong").hint("mend b");
+        assert_eq!(CliError::several("all", vec![one.clone()]), one);
+        let both = CliError::several("two wrongs", vec![one, two]);
+        assert_eq!(both.exit, Exit::Usage);
+        let expected = "error: two wrongs\n  a is wrong\n  b is wrong\nhint: mend a\nhint: mend b";
+        assert_eq!(both.to_string(), expected);
     }
 
     #[test]

@@ -201,6 +201,9 @@ async fn only_public_receivers_are_told_unless_others_are_allowed() {
         let told = asked.map_or_else(|error| error.0.code, |_| "ok".to_owned());
         assert_eq!(told, expected, "{url}");
     }
+    let odd = Webhook::to("nonsense").submit(&public).await.unwrap_err().0;
+    assert_eq!(odd.message, "the webhook's `url` is no web address");
+    assert!(odd.hint.is_some_and(|hint| hint.contains("https://example.org/hook")));
     let none = Webhook::to("http://93.184.216.34/").events([]).submit(&public).await;
     assert_eq!(none.unwrap_err().0.code, "webhook.events");
 

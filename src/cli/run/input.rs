@@ -45,19 +45,30 @@ pub(crate) fn gather(args: &InputArgs, schema: Option<&Value>) -> Result<Value> 
         }
         return Err(CliError::usage("`--input` sets a field, but the input is not a JSON object"));
     };
+    let mut wrong = Vec::new();
     for (name, (texts, first)) in pairs(&args.pairs)? {
-        let known = field_schema(schema, &name);
-        if known.is_none() {
-            check_name(schema, &name, &first)?;
+        match field(schema, &name, &texts, &first) {
+            Ok(value) => drop(fields.insert(name, value)),
+            Err(error) => wrong.push(error),
         }
-        let forms = known.map(|known| forms(schema.unwrap_or(known), known)).unwrap_or_default();
-        let value = value(&name, &forms, schema.unwrap_or(&Value::Null), &texts)?;
-        fields.insert(name, value);
+    }
+    if !wrong.is_empty() {
+        return Err(CliError::several("these inputs cannot be taken", wrong));
     }
     if let Some(schema) = schema {
         paths::make_absolute(schema, &mut input);
     }
     Ok(input)
+}
+
+/// The value of one field; `first` is its first argument as it was typed.
+fn field(schema: Option<&Value>, name: &str, texts: &[String], first: &str) -> Result<Value> {
+    let known = field_schema(schema, name);
+    if known.is_none() {
+        check_name(schema, name, first)?;
+    }
+    let forms = known.map(|known| forms(schema.unwrap_or(known), known)).unwrap_or_default();
+    value(name, &forms, schema.unwrap_or(&Value::Null), texts)
 }
 
 /// Sets a field to files: their list where the field takes a list, else the only one.
@@ -311,6 +322,11 @@ mod tests {
             (vec!["video"], "`--input video` is not of the form NAME=VALUE"),
             (vec!["=a"], "`--input =a` is not of the form NAME=VALUE"),
             (vec!["vidoe=a"], "the workflow has no input `vidoe`"),
+            (
+                vec!["words=abc", "burn=x", "speed=1"],
+                "error: these inputs cannot be taken\n  input `burn` takes boolean, not `x`\n  \
+                 input `words` takes integer, not `abc`",
+            ),
             (vec!["style={"], "input `style` does not hold JSON"),
             (vec!["movie={a"], "hint: a path that begins with a brace is written: ./{a"),
             (vec!["movie=a", "movie=b"], "input `movie` is given 2 times and is not an array"),

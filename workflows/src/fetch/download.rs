@@ -200,6 +200,7 @@ fn cannot_reach(url: &Url, error: reqwest::Error) -> StepError {
     let error = error.without_url();
     let message = format!("cannot fetch `{shown}`: {}", causes(&error));
     StepError::retryable("fetch.connect", message)
+        .with_hint("check the address, and that the engine's machine reaches it")
 }
 
 /// An error with all its causes.

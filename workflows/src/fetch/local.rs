@@ -71,7 +71,8 @@ fn check_kind(path: &Path, about: &fs::Metadata) -> StepResult<()> {
         return Ok(());
     }
     let message = format!("`{}` is not a regular file", path.display());
-    Err(StepError::fatal("fetch.not_a_file", message))
+    Err(StepError::fatal("fetch.not_a_file", message)
+        .with_hint("name a file, no directory, pipe or device"))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StepError {

@@ -84,7 +84,11 @@ impl Fetch {
                 "fetch.local_path",
                 "the source is no address, and files of this machine are not allowed here",
             )
-            .with_hint("use an address that starts with `https://` or `http://`"));
+            .with_hint(
+                "use an address that starts with `https://`, send the file with \
+                 `callsheet submit --upload NAME=FILE`, or have the server started with \
+                 `--allow-local-paths`",
+            ));
         }
         local::copy(source.as_ref(), to, meter).await
     }

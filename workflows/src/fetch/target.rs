@@ -23,6 +23,7 @@ const SHOWN_CHARS: usize = 200;
 pub(crate) fn read(text: &str, allow_private: bool) -> StepResult<Url> {
     let url = Url::parse(text).map_err(|error| {
         StepError::fatal("fetch.url", format!("the source is no address: {error}"))
+            .with_hint("write it like `https://example.org/talk.mp4`")
     })?;
     check(&url, allow_private)?;
     Ok(url)
@@ -62,7 +63,7 @@ pub(super) fn check(url: &Url, allow_private: bool) -> StepResult<()> {
 /// The refusal of a host. It says nothing about whether the host answers.
 pub(crate) fn private_address(host: &str) -> StepError {
     StepError::fatal("fetch.private_address", format!("`{host}` is not on the public internet"))
-        .with_hint("the operator may allow private addresses; see `allow_private_addresses`")
+        .with_hint("the operator may allow it: start the server with `--allow-private-addresses`")
 }
 
 /// An address as messages show it: without what may be secret, which is all after the path.

@@ -95,6 +95,11 @@ fn check(url: &str, allow_private: bool) -> StepResult<reqwest::Url> {
         let message = format!("the address has more than {MAX_WEBHOOK_URL_BYTES} bytes");
         return Err(StepError::fatal("webhook.target", message));
     }
+    let is_web = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
+    if !reqwest::Url::parse(url).is_ok_and(|url| is_web(&url)) {
+        return Err(StepError::fatal("webhook.target", "the webhook's `url` is no web address")
+            .with_hint("write it like `https://example.org/hook`"));
+    }
     target::read(url, allow_private).map_err(as_target)
 }
 

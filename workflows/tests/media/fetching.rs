@@ -75,6 +75,7 @@ async fn only_what_may_pass_is_retryable() {
     let with = json!({ "source": "http://127.0.0.1:9/" });
     let failure = step(&engine, KIND, with).await.unwrap_err();
     assert_eq!((failure.code.as_str(), failure.retryable), ("fetch.connect", true));
+    assert!(failure.hint.is_some());
 }
 
 /// A film of no particular content, long enough to come in several pieces.
@@ -226,6 +227,13 @@ async fn a_server_that_is_not_told_otherwise_takes_public_addresses_only() {
         let failure = step(&engine, KIND, json!({ "source": source })).await.unwrap_err();
         assert_eq!(failure.code, expected, "{source}");
         assert!(!failure.retryable, "{source}");
+        let way_out = match expected {
+            "fetch.private_address" => "`--allow-private-addresses`",
+            "fetch.local_path" => "`callsheet submit --upload NAME=FILE`",
+            _ => "`https://`",
+        };
+        let hint = failure.hint.unwrap_or_default();
+        assert!(hint.contains(way_out), "{source}: {hint}");
     }
     assert!(server.received_requests().await.unwrap().is_empty());
 }
@@ -244,7 +252,9 @@ async fn files_of_this_machine_are_copied_and_kept() {
         (samples.path("."), "fetch.not_a_file"),
         (samples.path("zero.mp4"), "fetch.not_a_file"),
     ] {
-        assert_eq!(code(step(&engine, KIND, json!({ "source": source })).await), expected);
+        let failure = step(&engine, KIND, json!({ "source": source })).await.unwrap_err();
+        assert_eq!(failure.code, expected);
+        assert!(failure.hint.is_some(), "{expected}");
     }
     let with = json!({ "source": file, "max_bytes": 4 });
     assert_eq!(code(step(&engine, KIND, with).await), "fetch.too_large");
