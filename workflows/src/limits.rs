@@ -62,7 +62,10 @@ pub const MAX_KNOWN_FILES_COUNT: usize = 2_000;
 /// Bytes at the start of a file that its kind is told from.
 pub const SNIFF_BYTES: usize = 1_024;
 
-/// Lines of ffmpeg's log that are kept for an error message.
+/// Lines of ffmpeg's log that an error message tells; the log has more.
+pub const MAX_TOLD_LINES: usize = 6;
+
+/// Lines of ffmpeg's log that are kept.
 pub const LOG_TAIL_LINES: usize = 20;
 
 /// Size of a `SubRip` file that becomes a track. Beyond it: `subtitles.not_srt`.
@@ -224,6 +227,10 @@ pub const BEST_SAMPLE_COUNT: usize = 200;
 /// How much earlier the last picture is looked for when none is shown so late: the sound of a film
 /// may go on a little longer than its pictures.
 pub const LAST_PICTURE_S: f64 = 3.0;
+
+/// How much later than asked a picture may be that was found by a guess: one of few a second. What
+/// is later is looked for from the start.
+pub const LATE_PICTURE_S: f64 = 0.5;
 
 /// Pictures on one side of a contact sheet: twelve by twelve are as many as anybody looks at.
 /// Beyond it: `ffmpeg.input`.

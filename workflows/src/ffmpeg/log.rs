@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use callsheet_actors::StepContext;
 use ffmpeg_sidecar::event::{FfmpegEvent, LogLevel};
 
-use crate::limits::LOG_TAIL_LINES;
+use crate::limits::{LOG_TAIL_LINES, MAX_TOLD_LINES};
 
 /// Longest line that is kept.
 const LINE_CHARS: usize = 300;
@@ -70,6 +70,19 @@ impl Log {
             self.tail.pop_front();
         }
         self.tail.push_back(line);
+    }
+
+    /// What an error tells: the first lines that report one, since the others follow from them, or
+    /// the last lines when none does.
+    pub(super) fn told(&self) -> String {
+        let lines: Vec<&str> = match self.errors.is_empty() {
+            false => self.errors.iter().take(MAX_TOLD_LINES).map(String::as_str).collect(),
+            true => {
+                let before = self.tail.len().saturating_sub(MAX_TOLD_LINES);
+                self.tail.iter().skip(before).map(String::as_str).collect()
+            }
+        };
+        lines.join("\n")
     }
 
     /// The end of what was said: the errors when there are any, else the last lines.

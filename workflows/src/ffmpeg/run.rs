@@ -255,7 +255,11 @@ impl Run {
             return Ok(Ended { errors, frames: log.frames, said: log.tail() });
         }
         let said = log.said();
-        let message = format!("`{}` ended with {status}:\n{said}", self.shown());
+        // Whoever asked for the job is told what ffmpeg found wrong, not where this machine keeps
+        // its files; that is for the log.
+        tracing::warn!(command = self.shown(), %status, said, "ffmpeg failed");
+        let message =
+            format!("`{FFMPEG}` ended with {status}:\n{}", self.without_paths(log.told()));
         if said.contains("No space left on device") {
             return Err(StepError::retryable("ffmpeg.no_room", message)
                 .with_hint("make room on the disk of the data directory"));
@@ -268,6 +272,19 @@ impl Run {
         }
         // The same arguments on the same file end the same way.
         Err(StepError::fatal("ffmpeg.failed", message))
+    }
+
+    /// What was said without the places of the files that the run was given.
+    fn without_paths(&self, said: String) -> String {
+        let named = self.args.iter().filter_map(|arg| arg.to_str()?.strip_prefix("file:"));
+        let told = named.fold(said, |told, path| {
+            let name = Path::new(path).file_name().and_then(OsStr::to_str).unwrap_or("the file");
+            told.replace(path, name)
+        });
+        match self.context.work_dir().ok().and_then(Path::to_str) {
+            Some(work) => told.replace(work, "."),
+            None => told,
+        }
     }
 
     fn shown(&self) -> String {

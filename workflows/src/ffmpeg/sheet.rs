@@ -182,7 +182,10 @@ impl Layout {
         }
         let count = input.rows * input.columns;
         let step_s = length_s / f64::from(count);
-        let at_s: Vec<f64> = (0..count).map(|n| (f64::from(n) + 0.5) * step_s).collect();
+        // None is looked for behind where the last one begins.
+        let last_s = (length_s - pictures.fps.map_or(0.0, f64::recip)).max(0.0);
+        let middle = |n| (f64::from(n) + 0.5) * step_s;
+        let at_s: Vec<f64> = (0..count).map(|n| middle(n).min(last_s)).collect();
         let said = at_s.iter().map(|at| label(*at, length_s, step_s));
         let labels = if input.timestamps { said.collect() } else { Vec::new() };
         let (stream, columns, rows) = (pictures.index, input.columns, input.rows);

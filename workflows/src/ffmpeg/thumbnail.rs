@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::run::Run;
 use super::still::{Moment, Still};
 use crate::limits::{
-    BEST_SAMPLE_COUNT, LAST_PICTURE_S, MAX_ASKED_WIDTH_PIXELS, MAX_SIDE_PIXELS,
-    MIN_STILL_WIDTH_PIXELS,
+    BEST_SAMPLE_COUNT, LAST_PICTURE_S, LATE_PICTURE_S, MAX_ASKED_WIDTH_PIXELS, MAX_SIDE_PIXELS,
+    MIN_STILL_WIDTH_PIXELS, SEEK_MARGIN_S,
 };
 use crate::lower::fit;
 use crate::media::{OpenMedia, Stream, input_args};
@@ -97,19 +97,21 @@ impl Step for Thumbnail {
         let at_s = camera.find(input.at).await?;
         let name = format!("thumbnail.{}", input.format.extension());
         let to = std::path::absolute(context.work_dir()?)?.join(&name);
-        let filter = format!("scale={width}:{height}");
+        let filter = format!("scale={width}:{height},setsar=1");
         camera.take(at_s, &filter, input.format, &to).await?;
         let image = context.put_file(to, &name, input.format.media_type()).await?;
         Ok(Glanced { image, at_s, width, height })
     }
 }
 
-/// The size of a picture that is as wide as asked, or as the film when that is less.
+/// The size of a picture that is as wide as asked, or as the film when that is less. Its pixels are
+/// square, whatever those of the film are.
 pub(super) fn size(pictures: &Stream, width: Option<u32>) -> StepResult<(u32, u32)> {
-    let Some(full) = pictures.width.zip(pictures.height) else {
+    let Some((wide, high)) = pictures.width.zip(pictures.height) else {
         return Err(StepError::fatal("media.no_video", "the film does not say how large it is"));
     };
-    Ok(fit(full, (width, MAX_SIDE_PIXELS as u32)))
+    let shown = pictures.pixel_shape.map_or(wide, |shape| (f64::from(wide) * shape).round() as u32);
+    Ok(fit((shown.max(2), high), (width, MAX_SIDE_PIXELS as u32)))
 }
 
 /// What takes pictures out of one film.
@@ -123,9 +125,9 @@ pub(super) struct Camera<'a> {
 impl Camera<'_> {
     /// The second that a moment means.
     async fn find(&self, at: Moment) -> StepResult<f64> {
-        let length = self.media.facts.duration_s;
+        let length = self.pictures.end_s.or(self.media.facts.duration_s);
         match at {
-            Moment::Second(at) => match length.filter(|length| at >= *length) {
+            Moment::Second(at) => match self.media.facts.sure_s().filter(|length| at >= *length) {
                 None => Ok(at),
                 Some(length) => {
                     let message = format!("`at` is {at} s, the film ends at {length:.3} s");
@@ -133,7 +135,14 @@ impl Camera<'_> {
                     Err(StepError::fatal("ffmpeg.input", message).with_hint(hint))
                 }
             },
-            Moment::Percent(share) => Ok(length.unwrap_or(0.0) * share / 100.0),
+            Moment::Percent(share) => match length {
+                Some(length) => Ok(length * share / 100.0),
+                None => {
+                    let message = "the film does not say how long it is, so it has no shares";
+                    let hint = "ask for a second, such as `12.5`, or for `best`";
+                    Err(StepError::fatal("ffmpeg.input", message).with_hint(hint))
+                }
+            },
             Moment::Best => self.best(length.unwrap_or(0.0)).await,
         }
     }
@@ -148,7 +157,8 @@ impl Camera<'_> {
         );
         let ended = Run::new(self.context, Some(length_s))
             .span(0.0, 90.0)
-            .args(["-skip_frame", "nokey"])
+            // What does not decode is no candidate; ffmpeg would fail when much of it does not.
+            .args(["-skip_frame", "nokey", "-max_error_rate", "1"])
             .args(input_args(&self.media.path))
             .args(["-map", &format!("0:{}", self.pictures.index), "-an", "-sn", "-dn"])
             .args(["-vf", &choose, "-frames:v", "1", "-fps_mode", "passthrough", "-f", "null"])
@@ -159,35 +169,74 @@ impl Camera<'_> {
         Ok(shown_at(&ended.said).unwrap_or(0.0))
     }
 
-    /// Writes the picture that is shown at a second.
-    pub(super) async fn take(
-        &self,
-        at_s: f64,
-        filter: &str,
-        still: Still,
-        to: &Path,
-    ) -> StepResult<()> {
-        let shoot = |from_s: f64| {
-            Run::new(self.context, None)
-                .args(["-ss", &format!("{from_s:.6}")])
-                .args(input_args(&self.media.path))
-                .args(["-map", &format!("0:{}", self.pictures.index), "-an", "-sn", "-dn"])
-                .args(["-vf", filter])
-                .args(still.args())
-                .args(["-update", "1"])
-        };
-        shoot(at_s).args(["-frames:v", "1"]).output(to).run(self.slots).await?;
-        if !to.exists() {
-            // Nothing is shown so late: the last picture is what is still on the screen then.
-            let from_s = (at_s - LAST_PICTURE_S).max(0.0);
-            shoot(from_s).output(to).run(self.slots).await?;
-        }
-        if to.exists() {
+    /// Writes the picture that is shown at a second; behind the last one, that one.
+    async fn take(&self, at_s: f64, filter: &str, still: Still, to: &Path) -> StepResult<()> {
+        let at_s = self.pictures.end_s.map_or(at_s, |end| at_s.min(end));
+        if self.first_from(at_s, filter, still, to).await?
+            || self.last_until(at_s, filter, still, to).await?
+        {
             return Ok(());
         }
         let message = format!("the film has no picture at {at_s:.3} s");
         Err(StepError::fatal("ffmpeg.no_picture", message)
             .with_hint("its pictures may end long before its sound; ask for an earlier one"))
+    }
+
+    /// Writes the first picture at a second or behind it; tells whether there is one.
+    async fn first_from(
+        &self,
+        at_s: f64,
+        filter: &str,
+        still: Still,
+        to: &Path,
+    ) -> StepResult<bool> {
+        if !self.media.facts.has_no_index() {
+            let run = self.shoot(at_s, None, filter, still).args(["-frames:v", "1"]);
+            run.output(to).run(self.slots).await?;
+            return Ok(to.exists());
+        }
+        // Entered early, and where even that was behind the keyframe before it, from the start.
+        for from_s in [(at_s - SEEK_MARGIN_S).max(0.0), 0.0] {
+            let wait_s = at_s - from_s;
+            let filter = format!("select=gte(t\\,{wait_s:.6}-0.000001),showinfo,{filter}");
+            let run = self.shoot(from_s, None, &filter, still).args(["-frames:v", "1"]);
+            let said = run.output(to).run(self.slots).await?.said;
+            if shown_at(&said).is_some_and(|shown_s| shown_s < wait_s + LATE_PICTURE_S) {
+                break;
+            }
+        }
+        Ok(to.exists())
+    }
+
+    /// Writes the last picture before a second; tells whether there is one.
+    async fn last_until(
+        &self,
+        at_s: f64,
+        filter: &str,
+        still: Still,
+        to: &Path,
+    ) -> StepResult<bool> {
+        let from_s = match self.media.facts.has_no_index() {
+            true => 0.0,
+            false => (at_s - LAST_PICTURE_S).max(0.0),
+        };
+        let run = self.shoot(from_s, Some(at_s - from_s), filter, still);
+        run.output(to).run(self.slots).await?;
+        Ok(to.exists())
+    }
+
+    fn shoot(&self, from_s: f64, length_s: Option<f64>, filter: &str, still: Still) -> Run {
+        let mut run = Run::new(self.context, None);
+        for (name, value) in [("-ss", Some(from_s).filter(|from| *from > 0.0)), ("-t", length_s)] {
+            if let Some(value) = value {
+                run = run.args([name, &format!("{value:.6}")]);
+            }
+        }
+        run.args(input_args(&self.media.path))
+            .args(["-map", &format!("0:{}", self.pictures.index), "-an", "-sn", "-dn"])
+            .args(["-vf", filter])
+            .args(still.args())
+            .args(["-update", "1"])
     }
 }
 
@@ -222,5 +271,9 @@ mod tests {
             assert_eq!(size(&film, width).unwrap(), expected);
         }
         assert!(size(&Stream::default(), None).is_err());
+        let wide = Stream { pixel_shape: Some(64.0 / 45.0), ..Stream { width: Some(720), ..film } };
+        let wide = Stream { height: Some(576), ..wide };
+        assert_eq!(size(&wide, None).unwrap(), (1_024, 576));
+        assert_eq!(size(&wide, Some(512)).unwrap(), (512, 288));
     }
 }

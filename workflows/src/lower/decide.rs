@@ -27,7 +27,7 @@ pub(crate) fn lower(plan: &Plan<'_>) -> StepResult<Lowered> {
         size: None,
         coding: Coding { codec, quality: picture.quality.unwrap_or_default() },
         format: plan.format,
-        seeks_badly: ["mpegts", "mpeg"].contains(&plan.facts.format.as_str()),
+        seeks_badly: plan.facts.has_no_index(),
         picture_filters: Vec::new(),
         maker: Maker::Software,
         sounds: Vec::new(),

@@ -42,6 +42,8 @@ pub struct Stream {
     pub width: Option<u32>,
     /// Height of the picture as it is shown, in pixels.
     pub height: Option<u32>,
+    /// Width of a pixel over its height as it is shown, where that is not 1.
+    pub pixel_shape: Option<f64>,
     /// Pictures a second.
     pub fps: Option<f64>,
     /// How colours are coded in it, such as `bt709`, where the file says it.
@@ -167,9 +169,13 @@ impl Facts {
     /// The filter, with a comma behind it, that brings a stream to its place in the film when it is
     /// decoded alone: ffmpeg lets these containers begin with the first stream that is used.
     pub(crate) fn delay(&self, stream: &Stream) -> String {
-        let begins_with_it = matches!(self.format.as_str(), "mpegts" | "mpeg");
-        let late = stream.start_s.filter(|start| begins_with_it && *start > 0.0);
+        let late = stream.start_s.filter(|start| self.has_no_index() && *start > 0.0);
         late.map_or(String::new(), |start| format!("asetpts=PTS+{start:.6}/TB,"))
+    }
+
+    /// Whether ffmpeg can only guess where in the file a second is: what is sought may be passed.
+    pub(crate) fn has_no_index(&self) -> bool {
+        matches!(self.format.as_str(), "mpegts" | "mpeg")
     }
 
     /// The first stream of a kind.
@@ -226,6 +232,7 @@ struct RawStream {
     height: Option<u32>,
     avg_frame_rate: Option<String>,
     r_frame_rate: Option<String>,
+    sample_aspect_ratio: Option<String>,
     color_space: Option<String>,
     color_transfer: Option<String>,
     sample_rate: Option<String>,
@@ -272,6 +279,7 @@ impl RawStream {
             codec: self.codec_name.clone(),
             width: turned(self.width, self.height).filter(|side| *side > 0),
             height: turned(self.height, self.width).filter(|side| *side > 0),
+            pixel_shape: self.pixel_shape(upright),
             fps: rates.iter().find_map(|rate| ratio(rate.as_deref()?)),
             color_space: self.color_space.clone(),
             color_transfer: self.color_transfer.clone(),
@@ -290,6 +298,11 @@ impl RawStream {
             return Some(end - file_start_s).filter(|end| *end > 0.0);
         };
         Some(duration + self.start_s(file_start_s).unwrap_or(0.0))
+    }
+
+    fn pixel_shape(&self, upright: bool) -> Option<f64> {
+        let shape = ratio(&self.sample_aspect_ratio.as_ref()?.replace(':', "/"))?;
+        Some(if upright { shape } else { shape.recip() }).filter(|shape| *shape != 1.0)
     }
 
     fn start_s(&self, file_start_s: f64) -> Option<f64> {

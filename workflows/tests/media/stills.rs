@@ -68,6 +68,83 @@ async fn a_thumbnail_is_from_when_it_was_asked_for() {
     }
 }
 
+/// Films whose container leads a seek astray, whose pictures end before their sound, or that say
+/// nothing of their length.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_is_from_when_it_was_asked_for_in_films_of_any_kind() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    brightening(&samples, 30, "a.mp4");
+    let copy = |more: &str, name: &str| samples.ffmpeg(&format!("-i a.mp4 {more}"), name);
+    let few = "-c:v libx264 -preset ultrafast -g";
+    let sound = "-f lavfi -i sine -map 0:v -map 1:a -c:v copy -c:a aac -t";
+    for (film, at, second) in [
+        (copy("-c copy", "a.ts"), json!(12.5), 12.0),
+        (copy(&format!("{few} 125 -bf 3"), "far.ts"), json!(12.5), 12.0),
+        (copy(&format!("{few} 1000"), "one.ts"), json!(12.5), 12.0),
+        (copy("-c:v mpeg2video -g 300", "a.mpg"), json!(12.5), 12.0),
+        (copy("-c:v mpeg2video -g 300", "b.mpg"), json!("100%"), 29.0),
+        (copy(&format!("{sound} 60"), "long.mp4"), json!(50), 29.0),
+        (copy(&format!("{sound} 60"), "longer.mp4"), json!("50%"), 15.0),
+    ] {
+        let input = json!({ "video": film, "at": at, "format": "png" });
+        let (output, image) = picture(&engine, &samples, "thumbnail", input).await;
+        let found = brightness(&image, "null") * 29.0;
+        assert!((found - second).abs() < 0.9, "{film:?} at {at}: {found} {output}");
+    }
+    // Without a length there are no shares, but seconds.
+    let live = copy("-c copy -f matroska -live 1", "live.mkv");
+    let shares = run(&engine, "thumbnail", json!({ "video": live, "at": "50%" })).await;
+    assert_eq!(code(shares), "ffmpeg.input");
+    let (_, image) =
+        picture(&engine, &samples, "thumbnail", json!({ "video": live, "at": 12.5 })).await;
+    assert!((brightness(&image, "null") * 29.0 - 12.0).abs() < 0.9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pixels_that_are_no_squares_are_shown_as_they_are_meant() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg(
+        "-f lavfi -i color=size=720x576:rate=10:duration=2 -vf setsar=64/45 -preset ultrafast",
+        "wide.mp4",
+    );
+    let (_, image) = picture(&engine, &samples, "thumbnail", json!({ "video": film })).await;
+    assert_eq!(ffprobe(&image, "stream=width,height"), "1024,576");
+    let input = json!({ "video": film, "rows": 1, "columns": 2, "tile_width": 512 });
+    let (_, image) = picture(&engine, &samples, "contact-sheet", input).await;
+    assert_eq!(ffprobe(&image, "stream=width,height"), "1024,288");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_of_one_picture_has_a_sheet() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg("-f lavfi -i testsrc2=size=160x90:rate=25 -frames:v 1", "one.mp4");
+    for side in [1, 2] {
+        let input = json!({ "video": film, "rows": side, "columns": side });
+        picture(&engine, &samples, "contact-sheet", input).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_stretch_has_no_best_picture_and_does_not_matter() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=320x180:rate=25:duration=8 -preset ultrafast -g 25 \
+         -movflags +faststart",
+        "whole.mp4",
+    );
+    let mut bytes = std::fs::read(film).unwrap();
+    let (from, to) = (bytes.len() / 10, bytes.len() / 10 * 9);
+    for (n, byte) in bytes[from..to].iter_mut().enumerate() {
+        *byte = (n * 7_919 % 251) as u8;
+    }
+    let film = samples.write("damaged.mp4", bytes);
+    picture(&engine, &samples, "thumbnail", json!({ "video": film })).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_best_picture_is_none_of_the_odd_ones() {
     let samples = Samples::new();
@@ -156,4 +233,25 @@ async fn what_shows_nothing_is_refused() {
     }
     let late = run(&engine, "thumbnail", json!({ "video": film, "at": "00:00:03" })).await;
     assert!(late.unwrap_err().hint.is_some_and(|hint| hint.contains("50%")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_tells_what_is_wrong_and_not_where_files_lie() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=320x180:rate=25:duration=2 -preset ultrafast -g 25 \
+         -movflags +faststart",
+        "whole.mp4",
+    );
+    let mut bytes = std::fs::read(film).unwrap();
+    let from = bytes.len() / 10;
+    bytes[from..].fill(0xA5);
+    let film = samples.write("damaged.mp4", bytes);
+    let input = json!({ "video": film, "quality": "high" });
+    let failed = run(&engine, "convert", input).await.unwrap_err();
+    assert_eq!(failed.code, "ffmpeg.failed");
+    assert!(failed.message.starts_with("`ffmpeg` ended with exit status"), "{}", failed.message);
+    assert!(!failed.message.contains("artifacts"), "{}", failed.message);
+    assert!(failed.message.lines().count() <= 7, "{}", failed.message);
 }
