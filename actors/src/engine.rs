@@ -126,7 +126,7 @@ impl Engine {
     /// request, a full disk, an engine that is shutting down or whose store has failed.
     pub async fn submit(&self, request: Submit) -> Result<Submitted, EngineError> {
         let core = self.core();
-        core.takes_jobs().await?;
+        core.is_open()?;
         let id = kin::new_id(kin::TOP);
         let (mut request, follower) = request.parted()?;
         let second = match follower {
@@ -134,6 +134,7 @@ impl Engine {
             None => None,
         };
         let job = core.prepare(id, request, JobStatus::Running)?;
+        core.has_room_for(&job).await?;
         self.accept(job, second).await
     }
 
@@ -254,7 +255,7 @@ impl Engine {
     /// [`EngineError::Store`] when the store has failed, [`EngineError::Files`] when a directory
     /// cannot be read; it can be asked for again.
     pub async fn sweep(&self) -> Result<Swept, EngineError> {
-        self.core().shared.files.sweep(0).await.map_err(EngineError::from)
+        self.core().shared.files.sweep().await.map_err(EngineError::from)
     }
 
     /// Begins a backup of all jobs, and of the files that they name, while the engine goes on:

@@ -104,8 +104,8 @@ pub const ARTIFACT_GRACE: Duration = Duration::from_secs(60 * 60);
 /// take room.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Time after a sweep in which want of room does not cause another: it would find nothing, and
-/// looks at every file.
+/// Time after a sweep that fell short of the room that was wanted, in which want of as much does
+/// not cause another: it would find nothing, and looks at every file.
 pub const SWEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// Bytes of kept results and their files unless told otherwise. Beyond it those that were used

@@ -176,12 +176,15 @@ impl Core {
         self.failed.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// Whether new jobs are taken from outside. A child is a part of one that was taken.
-    pub(crate) async fn takes_jobs(&self) -> Result<(), EngineError> {
-        self.is_open()?;
-        match self.shared.files.has_room_for_job().await {
-            true => Ok(()),
-            false => Err(self.no_room_for_files()),
+    /// Whether there is room for the files of a job from outside. A child is a part of one that was
+    /// taken, and one that was accepted before, under its key, needs no more than it has.
+    pub(crate) async fn has_room_for(&self, job: &NewJob) -> Result<(), EngineError> {
+        if self.shared.files.has_room_for_job().await {
+            return Ok(());
+        }
+        match &job.idempotency {
+            Some(asked) if self.store.key(asked.key.clone()).await?.is_some() => Ok(()),
+            _ => Err(self.no_room_for_files()),
         }
     }
 

@@ -7,8 +7,9 @@ mod recall;
 mod room;
 mod sweep;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callsheet_engine::{Event, JobId, JobOptions};
 use callsheet_storage::{
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Notify};
 use flights::Flights;
 pub use keeping::Keeping;
 pub(crate) use recall::Deed;
+use room::Shortfall;
 pub use sweep::Swept;
 pub(crate) use sweep::{SweepError, watch};
 
@@ -37,8 +39,8 @@ pub(crate) struct Files {
     store: Arc<dyn Store>,
     /// The actors' runtime: a sweep takes no thread from the steps.
     control: Handle,
-    /// One sweep at a time; when the last one ended.
-    turn: Mutex<Option<Instant>>,
+    /// One sweep at a time; what the last one for room fell short of.
+    turn: Mutex<Option<Shortfall>>,
     /// Results have outgrown their bound.
     overgrown: Notify,
 }
@@ -98,7 +100,7 @@ impl Files {
             return; // They are kept for ever as it is.
         }
         let prolonged = async {
-            let mut named = Vec::new();
+            let mut named = BTreeSet::new();
             for record in self.store.journal(job, 0).await? {
                 record.events.iter().for_each(|event| mentions_of(event, &mut named));
             }
@@ -129,9 +131,9 @@ impl Files {
     }
 }
 
-/// The digests that stand in a value.
-pub(crate) fn named_in(value: &Value) -> Vec<Digest> {
-    let mut named = Vec::new();
+/// The digests that stand in a value, each once: whatever is done about one waits for the disk.
+pub(crate) fn named_in(value: &Value) -> BTreeSet<Digest> {
+    let mut named = BTreeSet::new();
     mentions(value, &mut named);
     named
 }
@@ -143,7 +145,24 @@ fn mentions_of(event: &Event, found: &mut impl Extend<Digest>) {
 }
 
 /// Prolongs what is there of these. Blocks.
-pub(crate) fn prolong_all(store: &ArtifactStore, named: &[Digest]) -> Result<(), ArtifactError> {
+pub(crate) fn prolong_all(
+    store: &ArtifactStore,
+    named: &BTreeSet<Digest>,
+) -> Result<(), ArtifactError> {
     // Text that looks like a digest, or a file that is gone: the step that needs it says so.
     named.iter().try_for_each(|digest| store.prolong(digest).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_named_often_is_found_once() {
+        let digest = Digest::of(b"x");
+        let value = json!({ "a": digest, "b": vec![digest; 60], "c": format!("/{digest}?n") });
+        assert_eq!(named_in(&value), BTreeSet::from([digest]));
+    }
 }

@@ -26,13 +26,13 @@ impl Files {
         due: &HashMap<Digest, u64>,
     ) -> Result<HashSet<Digest>, SweepError> {
         let (mut found, mut parents) = (HashSet::new(), BTreeSet::new());
-        let mut note = |named: Vec<Digest>| {
+        let mut note = |named: BTreeSet<Digest>| {
             found.extend(named.into_iter().filter(|digest| due.contains_key(digest)));
         };
         let mut definitions = HashMap::new();
         for job in self.live_jobs().await? {
             let Some(records) = self.readable(job).await? else { continue };
-            let mut named = Vec::new();
+            let mut named = BTreeSet::new();
             let events = records.iter().flat_map(|record| &record.events);
             events.for_each(|event| mentions_of(event, &mut named));
             note(named);

@@ -9,6 +9,19 @@ use callsheet_storage::Reservation;
 use super::Files;
 use crate::limits::{QUOTA_RESERVE_SHARE, SWEEP_AGAIN};
 
+/// What a sweep for room could not make.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shortfall {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Shortfall {
+    fn is_of_now(self) -> bool {
+        self.at.elapsed() < SWEEP_AGAIN
+    }
+}
+
 impl Files {
     /// Counts a result that was kept, and lets a sweep come when there are too many.
     pub(super) fn kept(&self, bytes: u64) {
@@ -21,27 +34,31 @@ impl Files {
 
     /// Whether so many bytes more fit under the bound.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        let most = self.artifacts.max_bytes();
-        most.is_none_or(|most| self.artifacts.used_bytes().saturating_add(bytes) <= most)
+        self.missing(bytes) == 0
     }
 
     /// Makes room for so many bytes, if it can be made: removes what nobody needs, then forgets
     /// results that alone are in the way.
     pub(crate) async fn make_room(self: &Arc<Self>, bytes: u64) -> bool {
-        let mut turn = self.turn.lock().await;
-        // Whoever was before may have made enough; and what was swept a moment ago is clean.
-        let fresh = turn.is_some_and(|ended| ended.elapsed() < SWEEP_AGAIN);
-        if self.has_room(bytes) || fresh {
-            return self.has_room(bytes);
+        let mut last = self.turn.lock().await;
+        // Whoever was before may have made enough.
+        let need = self.missing(bytes);
+        if need == 0 || last.is_some_and(|last| last.is_of_now() && need >= last.bytes) {
+            return need == 0;
         }
-        let most = self.artifacts.max_bytes().unwrap_or(u64::MAX);
-        let need = self.artifacts.used_bytes().saturating_add(bytes).saturating_sub(most);
         match self.sweep_in_turn(need).await {
             Ok(swept) => self.counters.swept(swept),
             Err(error) => tracing::warn!(%error, "no room could be made for files"),
         }
-        *turn = Some(Instant::now());
-        self.has_room(bytes)
+        let missing = self.missing(bytes);
+        *last = (missing > 0).then(|| Shortfall { bytes: missing, at: Instant::now() });
+        missing == 0
+    }
+
+    /// How much must go before so many bytes fit under the bound.
+    fn missing(&self, bytes: u64) -> u64 {
+        let most = self.artifacts.max_bytes().unwrap_or(u64::MAX);
+        self.artifacts.used_bytes().saturating_add(bytes).saturating_sub(most)
     }
 
     /// Takes so many bytes more into a room, and makes some where that can be done.

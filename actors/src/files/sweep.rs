@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use callsheet_storage::{ArtifactError, Digest, StoreError, Trimmed};
 
@@ -49,7 +49,7 @@ impl From<ArtifactError> for SweepError {
 /// Sweeps at the start and then again and again, for as long as the engine lives.
 pub(crate) async fn watch(files: Arc<Files>) {
     loop {
-        if let Err(error) = files.sweep(0).await {
+        if let Err(error) = files.sweep().await {
             tracing::warn!(%error, "files could not be swept; it is tried again");
         }
         tokio::select! {
@@ -61,12 +61,10 @@ pub(crate) async fn watch(files: Arc<Files>) {
 }
 
 impl Files {
-    /// Removes what nobody needs; for `need` bytes of room also what only kept results need.
-    pub(crate) async fn sweep(self: &Arc<Self>, need: u64) -> Result<Swept, SweepError> {
-        let mut turn = self.turn.lock().await;
-        let swept = self.sweep_in_turn(need).await;
-        *turn = Some(Instant::now());
-        let swept = swept?;
+    /// Removes what nobody needs.
+    pub(crate) async fn sweep(self: &Arc<Self>) -> Result<Swept, SweepError> {
+        let _turn = self.turn.lock().await;
+        let swept = self.sweep_in_turn(0).await?;
         self.counters.swept(swept);
         if swept.files > 0 {
             tracing::info!(files = swept.files, bytes = swept.bytes, "swept files");
@@ -74,6 +72,7 @@ impl Files {
         Ok(swept)
     }
 
+    /// The same, by who has the turn; for `need` bytes of room also what only kept results need.
     pub(super) async fn sweep_in_turn(self: &Arc<Self>, need: u64) -> Result<Swept, SweepError> {
         // The order matters: see the module's own words.
         let at = SystemTime::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use callsheet_actors::{Engine, EngineError, Keeping, Submit};
 use callsheet_engine::{Phase, Timestamp};
-use callsheet_storage::{Artifact, Digest, JobStatus};
+use callsheet_storage::{Artifact, Digest, JobStatus, Terms};
 use serde_json::json;
 
 use crate::kept::{MAKE, World, builder, ended, engine, fleeting, put_stray, text};
@@ -36,6 +36,12 @@ async fn until_swept(engine: &Engine, texts: &[&str]) {
     }
     let left: Vec<_> = texts.iter().filter(|text| has(engine, text)).collect();
     panic!("never swept: {left:?}");
+}
+
+/// Waits until the actors of jobs that have ended are gone, and use no file any more.
+async fn until_idle(engine: &Engine) {
+    eventually("all actors are gone", || engine.stats().jobs_active == 0).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 fn has(engine: &Engine, bytes: &str) -> bool {
@@ -214,6 +220,47 @@ steps: [{ id: a, uses: make, retry: { max_attempts: 1 }, with: '{{ input }}' }]"
 }
 
 #[tokio::test]
+async fn a_submit_that_is_repeated_needs_no_room() {
+    let keeping = Keeping { max_bytes: Some(1_000), ..bare() };
+    let engine = engine(&Arc::default(), keeping).await;
+    let full = || text(&"x".repeat(1_000)).retention(None).idempotency_key("k");
+    let first = engine.submit(full()).await.unwrap().job;
+    assert_eq!(first.wait().await.unwrap().head.status, JobStatus::Succeeded);
+    let again = engine.submit(full()).await.unwrap();
+    assert_eq!((again.job.id(), again.is_new), (first.id(), false));
+    let other = engine.submit(text("other").idempotency_key("k")).await.err();
+    assert_eq!(other, Some(EngineError::KeyReused { job: first.id() }));
+    let new = engine.submit(text("other").idempotency_key("other")).await.err();
+    assert_eq!(new, Some(EngineError::Quota { used: 1_000, most: 1_000 }));
+}
+
+#[tokio::test]
+async fn room_is_made_as_often_as_it_can_be() {
+    let keeping = Keeping { max_bytes: Some(1_000), ..bare() };
+    let engine = engine(&Arc::default(), keeping).await;
+    let asked = async |bytes| engine.room_for(bytes).await.map(drop).map_err(|it| it.code());
+    for n in 0..4 {
+        assert_eq!(asked(600).await, Ok(()), "{n}");
+        put_stray(engine.artifacts(), &[n; 600]);
+        // Its time is over once the clock has moved on.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A sweep looks at every file: what one has just failed to make is not asked of another.
+    let hold = Arc::new(engine.artifacts().hold());
+    let terms = Terms { hold: Some(hold.clone()), keep_for: Some(Duration::ZERO) };
+    let held = engine.artifacts().under(terms);
+    assert!(held.prolong(&Digest::of(&[3; 600])).unwrap());
+    let sweeps = || engine.stats().files.sweeps;
+    let before = sweeps();
+    for _ in 0..5 {
+        assert_eq!(asked(600).await, Err("artifact.quota"));
+    }
+    assert_eq!(sweeps(), before + 1);
+    drop((held, hold));
+    assert_eq!(asked(500).await, Ok(()), "it is less than what there was none for");
+}
+
+#[tokio::test]
 async fn a_job_that_follows_one_that_was_taken_needs_no_room_of_its_own() {
     let engine = engine(&Arc::default(), bare()).await;
     let first = ended(&engine, text("one").retention(None)).await;
@@ -271,7 +318,7 @@ async fn for_room_a_sweep_is_made_and_kept_results_are_forgotten() {
         let large = char::from(b'a' + n).to_string().repeat(600);
         let view = ended(&engine, text(&large)).await;
         assert_eq!(view.head.status, JobStatus::Succeeded, "{n}: {view:?}");
-        tokio::time::sleep(Duration::from_millis(2_100)).await;
+        until_idle(&engine).await;
     }
     assert!(engine.stats().files.cache_forgotten >= 2);
 }
