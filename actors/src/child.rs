@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callsheet_engine::{Ending, Failure, JobId, Phase, idempotency_key};
+use callsheet_engine::{Ending, Event, Failure, JobId, Phase, idempotency_key};
 use callsheet_storage::{Created, Digest, JobStatus, NewJob};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -144,7 +144,10 @@ async fn serve(core: Arc<Core>, context: StepContext, asked: Run) -> StepResult<
         }
     };
     match ended {
-        Ok(view) => asked.answer(child, view),
+        Ok(view) => {
+            let late = is_late(&core, &view).await?;
+            asked.answer(child, view, late)
+        }
         Err(EngineError::ShuttingDown) => {
             // The attempt is being given back, or was stopped; nobody hears an answer.
             stop.cancelled().await;
@@ -157,16 +160,32 @@ async fn serve(core: Arc<Core>, context: StepContext, asked: Run) -> StepResult<
 /// A stopped attempt takes its child with it, unless it is only given back or made again: the truth
 /// about that stands in the parent's head.
 async fn see_off(core: &Core, context: &StepContext, child: JobId) {
-    let parent = core.store.head(context.job()).await;
-    let is_over = parent.is_ok_and(|head| {
-        head.is_some_and(|head| head.status.has_ended() || head.status == JobStatus::Stopping)
-    });
-    if is_over || Instant::now() >= context.deadline() {
-        core.end_child(child, if is_over { ORPHANED } else { LATE }).await;
+    let parent = core.store.head(context.job()).await.ok().flatten();
+    // Then the child was told so with the parent's head.
+    let is_told = parent.is_some_and(|head| kin::is_over(head.status));
+    let is_late = !is_told && Instant::now() >= context.deadline();
+    if is_late {
+        core.end_child(child, LATE).await;
+    }
+    if is_told || is_late {
         // The attempt is over when its work is; what takes longer goes on being stopped.
         let gone = Duration::from_millis(CHILD_GONE_MS);
         let _ = tokio::time::timeout(gone, core.job_end(child)).await;
     }
+}
+
+/// Whether a child was cancelled because an attempt of before had waited too long for it.
+async fn is_late(core: &Core, view: &JobView) -> StepResult<bool> {
+    if !matches!(view.state.phase, Phase::Ended { ending: Ending::Cancelled, .. }) {
+        return Ok(false);
+    }
+    let records = core.store.journal(view.head.id, 0).await?;
+    let reasons =
+        records.iter().flat_map(|record| &record.events).filter_map(|event| match event {
+            Event::CancelRequested { reason, .. } => reason.as_deref(),
+            _ => None,
+        });
+    Ok(reasons.into_iter().next() == Some(LATE))
 }
 
 enum Accepted {
@@ -284,7 +303,7 @@ fn key(parent: &Parent, asked: &Run) -> String {
 }
 
 impl Run {
-    fn answer(self, job: JobId, view: JobView) -> StepResult<Ran> {
+    fn answer(self, job: JobId, view: JobView, is_late: bool) -> StepResult<Ran> {
         let job = Some(job.to_string());
         let named = || job.clone().unwrap_or_default();
         let (status, failure) = match &view.state.phase {
@@ -295,6 +314,10 @@ impl Run {
             }
             Phase::Ended { ending: Ending::Failed(failure), .. } => {
                 (RanStatus::Failed, Failure { retryable: false, ..failure.clone() })
+            }
+            _ if is_late => {
+                let message = format!("job `{}` was cancelled: {LATE}", named());
+                (RanStatus::Cancelled, Failure::fatal("step.timeout", message))
             }
             _ => {
                 let message = format!("job `{}` was cancelled", named());

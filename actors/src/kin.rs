@@ -151,6 +151,11 @@ impl Living {
         }
     }
 
+    /// Nobody asks for the children of a job that has ended; each of them is told of that.
+    fn forget_children(&self, parent: JobId) {
+        self.lock().children.remove(&parent);
+    }
+
     /// The children of a job that live.
     pub(crate) fn children(&self, parent: JobId) -> BTreeMap<JobId, Parent> {
         self.lock().children.get(&parent).cloned().unwrap_or_default()
@@ -166,9 +171,14 @@ impl Living {
 }
 
 impl Core {
-    /// Makes a child known. Answers whether its parent is over, so that nobody wants it any more.
+    /// Makes a child known, as long as it lives. Answers whether its parent is over, so that nobody
+    /// wants it any more.
     pub(crate) async fn adopt(&self, parent: &Parent, child: JobId) -> Result<bool, StoreError> {
         self.living.add_child(parent, child);
+        // One that ends after this look takes itself out.
+        if self.has_ended(child).await? {
+            self.living.remove_child(parent, child);
+        }
         let head = self.store.head(parent.job).await?;
         Ok(head.is_none_or(|head| is_over(head.status)))
     }
@@ -193,6 +203,7 @@ impl Core {
         if head.status.has_ended() {
             let kin = Kin::of(&head.labels);
             kin.parent.iter().for_each(|parent| self.living.remove_child(parent, head.id));
+            self.living.forget_children(head.id);
             let late = self.living.take_late(head.id);
             kin.followed_by.into_iter().chain(late).for_each(|follower| self.wake(follower));
         }
@@ -225,7 +236,7 @@ impl Core {
     }
 }
 
-fn is_over(status: JobStatus) -> bool {
+pub(crate) fn is_over(status: JobStatus) -> bool {
     status.has_ended() || status == JobStatus::Stopping
 }
 
@@ -239,8 +250,10 @@ pub(crate) async fn wake_the_forgotten(core: Arc<Core>) {
         let Some(last) = page.last() else { return };
         after = Some(*last);
         for (_, job) in page.into_iter().filter(|(_, job)| lane(*job) != TOP) {
-            if core.see_to(job).await.is_err() {
-                return;
+            match core.see_to(job).await {
+                Err(error) if error.is_fatal() => return,
+                Err(error) => tracing::error!(%job, %error, "a job that sleeps cannot be seen to"),
+                Ok(()) => {}
             }
         }
     }

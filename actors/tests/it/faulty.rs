@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, MutexGuard, broadcast};
 pub struct Faulty {
     inner: MemoryStore,
     full: AtomicBool,
+    damaged: std::sync::Mutex<Option<JobId>>,
     scarce: AtomicBool,
     /// Answers to creates are held back while somebody has this.
     answers: Mutex<()>,
@@ -29,6 +30,11 @@ pub struct Faulty {
 impl Faulty {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The head of this job cannot be read from now on.
+    pub fn damage(&self, job: JobId) {
+        *self.damaged.lock().unwrap() = Some(job);
     }
 
     /// From now on there is no room, or there is again.
@@ -159,6 +165,10 @@ impl Store for Faulty {
     }
 
     fn head(&self, job: JobId) -> StoreFuture<'_, Option<JobHead>> {
+        if *self.damaged.lock().unwrap() == Some(job) {
+            let why = "on purpose".to_owned();
+            return std::future::ready(Err(StoreError::Damaged { job, why })).boxed();
+        }
         self.inner.head(job)
     }
 

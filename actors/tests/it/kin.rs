@@ -1,11 +1,12 @@
 //! Jobs within jobs, and jobs that follow others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callsheet_actors::{Engine, EngineError, JobHandle, JobView, Submit};
-use callsheet_engine::{Ending, Event, Phase};
-use callsheet_storage::{JobHead, JobStatus, ListQuery};
+use callsheet_actors::{Engine, EngineError, FOLLOWS_UNTIL, JobHandle, JobView, Submit};
+use callsheet_engine::{Ending, Event, JobId, Phase, Timestamp, WorkflowRef};
+use callsheet_storage::{JobHead, JobStatus, ListQuery, NewJob, Store};
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
@@ -220,7 +221,7 @@ async fn a_step_that_takes_too_long_takes_its_child_with_it() {
              retry: { initial: 1ms } }",
     )
     .await;
-    assert_eq!(failure(&run(&engine, "test").await), "child.cancelled");
+    assert_eq!(failure(&run(&engine, "test").await), "step.timeout");
     assert_eq!(of_workflow(&engine, "long").await.len(), 1, "a retry finds the child of before");
 }
 
@@ -370,6 +371,68 @@ async fn whoever_asks_for_a_follower_and_hangs_up_has_asked_for_it() {
     drop(answers);
     job.cancel(None).await.unwrap();
     until(&engine, "watch", "succeeded", 1).await;
+}
+
+#[tokio::test]
+async fn a_follower_is_woken_whatever_has_become_of_another() {
+    let store = Arc::new(Faulty::new());
+    let nobody = JobId::from_bytes([9; 16]).to_string();
+    let plan = Faulty::one_step("watch", "say");
+    let digest = store.define(plan.clone()).await;
+    let ids = [0x10, 0x20]
+        .map(|last| JobId::from_bytes([[1; 15].as_slice(), &[last]].concat().try_into().unwrap()));
+    for id in ids {
+        let workflow = WorkflowRef { name: "watch".to_owned(), digest: digest.clone() };
+        let labels = BTreeMap::from([("callsheet.follows".to_owned(), nobody.clone())]);
+        let (at, input, options) = (Timestamp(0), Value::Null, Default::default());
+        let status = JobStatus::Sleeping { until: FOLLOWS_UNTIL };
+        let head = JobHead {
+            id,
+            workflow: workflow.clone(),
+            status,
+            submitted_at: at,
+            changed_at: at,
+            labels: labels.clone(),
+        };
+        let events = vec![Event::JobSubmitted { workflow, input, labels, options, at }];
+        let job = NewJob { head, events, definition: plan.clone().into(), idempotency: None };
+        store.create(job).await.unwrap();
+    }
+    store.damage(ids[0]);
+    let engine = kinds(&Runs::default()).store(store.clone()).open().await.unwrap();
+    // With the one that came with the definition.
+    let woken = until(&engine, "watch", "succeeded", 2).await;
+    assert!(woken.iter().any(|head| head.id == ids[1]));
+}
+
+#[tokio::test]
+async fn only_children_that_live_are_listed() {
+    let steps = "  - { id: c, uses: workflow.run, for_each: [300, 600000], \
+                   with: { workflow: naps, input: { millis: '{{ item }}' } } }";
+    let naps = "{ name: naps, steps: [{ id: a, uses: nap, with: '{{ input }}' }] }";
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let builder = builder(steps).workflow(naps).data_dir(dir.path());
+        builder.drain_grace(Duration::from_secs(1)).open()
+    };
+    let engine = open().await.unwrap();
+    let job = submit(&engine, "test", json!({})).await.id();
+    let lists = |engine: &Engine| {
+        engine.children(job).iter().map(|(place, _)| place.item.0).collect::<Vec<_>>()
+    };
+    until(&engine, "naps", "running", 2).await;
+    assert_eq!(lists(&engine), [0, 1]);
+    // The first child ends while nobody waits for it.
+    engine.shutdown().await;
+    drop(engine);
+    let engine = open().await.unwrap();
+    until(&engine, "naps", "succeeded", 1).await;
+    eventually("the parent waits again", || engine.stats().attempts_started == 3).await;
+    eventually("for the other", || engine.stats().attempts_open == 2).await;
+    assert_eq!(lists(&engine), [1]);
+    engine.job(job).cancel(None).await.unwrap();
+    engine.job(job).wait().await.unwrap();
+    assert_eq!(lists(&engine), [0_u32; 0]);
 }
 
 #[tokio::test]
