@@ -197,11 +197,15 @@ steps:
     with: '{{ input }}'";
     let engine =
         builder(&world, 1).in_memory().workflow(short).workflow(MAKE).open().await.unwrap();
-    let input = json!({ "text": "one", "blocks_ms": 4_000 });
-    let view = ended(&engine, Submit::named("short", input)).await;
+    let input = || json!({ "text": "one", "blocks_ms": 600_000 });
+    let view = ended(&engine, Submit::named("short", input())).await;
     // Both attempts ran into their own time, none into a wait for the other.
     assert_eq!(failure(&view), "step.timeout");
-    assert_eq!(world.begun.load(SeqCst), 2);
+    assert_eq!((world.begun.load(SeqCst), world.now.load(SeqCst)), (2, 2));
+    // Nor does another job wait for them.
+    engine.submit(Submit::named("test", input())).await.unwrap();
+    eventually("it works", || world.begun.load(SeqCst) == 3).await;
+    assert_eq!((world.now.load(SeqCst), world.made.load(SeqCst)), (3, 0));
 }
 
 #[tokio::test]
