@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::ids::{ItemIndex, StepIndex, Token};
-use crate::options::JobOptions;
+use crate::options::{JobOptions, is_false};
 use crate::time::Timestamp;
 
 /// The workflow that a job runs, frozen: its definition is kept under the digest.
@@ -335,10 +335,6 @@ pub enum Verdict {
         /// The result.
         output: Value,
     },
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 #[cfg(test)]
