@@ -122,9 +122,11 @@ impl EngineBuilder {
         self
     }
 
-    /// Jobs that are at work at once, from 1 to
+    /// Jobs of one lane that are at work at once, from 1 to
     /// [`MAX_ACTIVE_JOBS_COUNT`](crate::limits::MAX_ACTIVE_JOBS_COUNT), which it is unless set.
-    /// The others wait their turn in the store, first come first served.
+    /// The others wait their turn in the store, first come first served. Jobs that belong to nobody
+    /// are one lane, followers one, and children one for each level: so all together may be
+    /// [`LANES_COUNT`](crate::limits::LANES_COUNT) times as many.
     pub fn max_active_jobs(mut self, count: usize) -> Self {
         self.max_active_jobs = count.clamp(1, MAX_ACTIVE_JOBS_COUNT);
         self

@@ -141,8 +141,8 @@ pub struct Progress {
     pub attempt: u32,
     /// How far the attempt is, 0 to 100.
     pub percent: f64,
-    /// How far the job is, 0 to 100: its steps by their weights. Never goes back while the engine
-    /// is open.
+    /// How far the job is, 0 to 100: its steps by their weights. Never goes back while the job
+    /// is at work; one that has slept counts from what is recorded again.
     pub overall: f64,
     /// What is being done.
     pub message: String,

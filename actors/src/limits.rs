@@ -31,7 +31,8 @@ pub const MAX_BLOCKING_THREADS_COUNT: usize = 64;
 /// counts against their time limit.
 pub const MAX_RUNNING_BODIES_COUNT: usize = 1_024;
 
-/// Jobs that have an actor at once: 8 kB each. Beyond it jobs wait their turn in the store.
+/// Jobs of one lane that have an actor at once: 8 kB each, so 480 MB if all lanes were full. Beyond
+/// it jobs wait their turn in the store.
 pub const MAX_ACTIVE_JOBS_COUNT: usize = 10_000;
 
 /// Levels of jobs within jobs below the first. Beyond it the step fails with `child.too_deep`: each

@@ -56,7 +56,8 @@ pub trait Step: Send + Sync + 'static {
     /// the body. Count it up when the same input gives another result from now on. None, as it is
     /// unless said otherwise, keeps nothing.
     ///
-    /// Files count by their content: an artifact in the input is a part of it by its digest. What
+    /// Files count by their content, and by the name and media type that the input gives them: an
+    /// artifact in the input is a part of it as it stands there, with its digest. What
     /// the body reads elsewhere, such as an address or the time, is not: a kind that does so keeps
     /// no results, unless it stays the same while the engine is open and the version follows it.
     /// Nor may one keep any whose effect is [`Effect::Once`].

@@ -7,7 +7,7 @@ use super::backlog::{Backlog, Origin};
 use crate::kin::lane;
 use crate::limits::LANES_COUNT;
 
-/// The places of one engine, and who waits for one.
+/// The places of one engine, as many in each lane, and who waits for one.
 pub(super) struct Places {
     lanes: [Lane; LANES_COUNT],
     /// Places of each lane.
