@@ -5,10 +5,11 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callsheet_engine::definition::{Effect, KindInfo};
 use callsheet_engine::limits::{MAX_DATA_NESTING_DEPTH, MAX_OUTPUT_BYTES};
-use callsheet_engine::{Failure, Outcome};
+use callsheet_engine::{Failure, Millis, Outcome};
 use callsheet_storage::ArtifactError;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -127,6 +128,14 @@ impl StepError {
     /// fails as with [`retryable`](Self::retryable).
     pub fn unanswered(message: impl Into<String>) -> Self {
         Self(Failure::retryable(UNANSWERED, message))
+    }
+
+    /// The same failure, of one who said when to come again: the next attempt is made no sooner,
+    /// and after ten minutes at the latest. Where the step's `retry` waits longer, that counts.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.with_retry_after(Millis(wait)))
     }
 
     /// The same failure with advice.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_FAILURE_MESSAGE_BYTES;
+use crate::time::Millis;
 
 /// A recorded failure: a stable code for programs, a message and a hint for people, and whether
 /// trying again may help.
@@ -19,12 +20,17 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Whether the same attempt made again may succeed. The retry policy decides how often.
     pub retryable: bool,
+    /// The least wait before another attempt, as whoever was asked has asked for: an overloaded
+    /// provider says when to come again. It does not make an attempt more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Millis>,
 }
 
 impl Failure {
     /// A failure that a retry cannot mend.
     pub fn fatal(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: cut(message.into()), hint: None, retryable: false }
+        let (code, message) = (code.into(), cut(message.into()));
+        Self { code, message, hint: None, retryable: false, retry_after: None }
     }
 
     /// A failure that may pass: an overloaded provider, a lost connection.
@@ -36,6 +42,13 @@ impl Failure {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure, with a wait before another attempt that is no shorter than this.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Millis) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 }

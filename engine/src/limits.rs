@@ -39,6 +39,10 @@ pub const MAX_FALLBACKS_COUNT: usize = 8;
 /// The time one attempt may take unless the step says otherwise: a day, so that a hung body ends.
 pub const DEFAULT_TIMEOUT_MS: Millis = Millis(24 * 60 * 60 * 1_000);
 
+/// The longest wait before another attempt that a failure can ask for: services that say more mean
+/// that a quota is used up. Beyond it the attempt comes after so long.
+pub const MAX_ASKED_WAIT_MS: Millis = Millis(10 * 60 * 1_000);
+
 /// The longest sleep of a timer, and how far ahead an `until` may lie: ten years, which is longer
 /// than anybody plans and short enough for every sum of instants. Beyond it a definition is refused
 /// when it is known by then, else the step fails with `limit.sleep`.

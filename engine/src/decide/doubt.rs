@@ -57,7 +57,7 @@ pub(super) fn probe_ended(turn: &mut Turn<'_>, token: Token, place: Place, outco
             let (doubt, _) = doubt(turn, place);
             let (probes, policy) = (doubt.probes, &turn.state.plan.step(place.0).retry);
             if failure.retryable && probes < policy.max_attempts {
-                let wait = retry::backoff(policy, probes, turn.state.id, place.0, place.1);
+                let wait = retry::wait(policy, probes, turn.state.id, place, &failure);
                 turn.record(Event::ProbeFailed { token, failure, retry_at: at + wait, at });
             } else {
                 hold(turn, place, Some(failure));

@@ -1,20 +1,29 @@
 //! When a failed attempt is made again: exponential back-off with jitter from the job's own seed.
 
 use crate::definition::Retry;
+use crate::failure::Failure;
 use crate::ids::{ItemIndex, JobId, StepIndex};
+use crate::limits::MAX_ASKED_WAIT_MS;
 use crate::time::Millis;
 
-/// The wait before the attempt that follows `tries` failed ones.
-///
-/// The same job, step, item and count give the same wait at every replay; different jobs spread
-/// out, so that a provider that comes back is not met by all of them at once.
-pub(super) fn backoff(
+/// The wait before the attempt that follows `tries` failed ones, the last of which may have said
+/// when to come again.
+pub(super) fn wait(
     retry: &Retry,
     tries: u32,
     job: JobId,
-    step: StepIndex,
-    item: ItemIndex,
+    (step, item): (StepIndex, ItemIndex),
+    failure: &Failure,
 ) -> Millis {
+    let asked = failure.retry_after.unwrap_or_default().min(MAX_ASKED_WAIT_MS);
+    backoff(retry, tries, job, step, item).max(asked)
+}
+
+/// The wait by the policy alone.
+///
+/// The same job, step, item and count give the same wait at every replay; different jobs spread
+/// out, so that a provider that comes back is not met by all of them at once.
+fn backoff(retry: &Retry, tries: u32, job: JobId, step: StepIndex, item: ItemIndex) -> Millis {
     assert!(tries > 0, "a wait follows an attempt");
     let exponent = i32::try_from(tries - 1).unwrap_or(i32::MAX);
     let ceiling = retry.max.0 as f64;

@@ -1,7 +1,7 @@
 //! An attempt came to its end: its result is recorded, or it is made again, or its step fails; and
 //! the graph moves on in the same record.
 
-use super::retry::backoff;
+use super::retry;
 use super::turn::Turn;
 use super::{Outcome, doubt};
 use crate::event::{Event, Interruption};
@@ -79,7 +79,7 @@ pub(super) fn what_follows(
     let (tries, candidate) = (record.tries, record.candidate);
     if failure.retryable && tries < planned.retry.max_attempts {
         // One whose process died has not counted as a try.
-        let wait = backoff(&planned.retry, tries.max(1), turn.state.id, step, item);
+        let wait = retry::wait(&planned.retry, tries.max(1), turn.state.id, (step, item), failure);
         return Some((turn.now + wait, candidate));
     }
     let more = (candidate as usize) + 1 < planned.candidates.len();
@@ -118,6 +118,26 @@ steps:
             a fail   > retry a by plan_c in 2s
             +2s      > start a#8 by plan_c {"c":1}
             a fail   > fail a test.fault; failed test.fault
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_wait_that_was_asked_for_is_kept_to() {
+        play(
+            RETRIES,
+            r#"
+            start           > start a
+            a fail 500ms    > retry a in 1s
+            +1s             > start a#2
+            a fail 40s      > retry a in 40s
+            +39s            >
+            +1s             > start a#3
+            a fail 40s      > retry a by plan_b in 0s; start a#4 by plan_b
+            a fail 7d       > retry a by plan_b in 10m
+            +10m            > start a#5 by plan_b
+            a ok 7          > ok a; start b {"a":7}
+            b ok            > ok b; succeeded null
             "#,
         );
     }

@@ -233,11 +233,13 @@ impl World {
 }
 
 fn outcome(end: &str, value: &str) -> Outcome {
+    let fault = || Failure::retryable("test.fault", "it may pass");
     match end {
         "recalled" => Outcome::Recalled(serde_json::from_str(value).expect("JSON")),
         "ok" if value.is_empty() => Outcome::Succeeded(Value::Null),
         "ok" => Outcome::Succeeded(serde_json::from_str(value).expect("JSON")),
-        "fail" => Outcome::Failed(Failure::retryable("test.fault", "it may pass")),
+        "fail" if value.is_empty() => Outcome::Failed(fault()),
+        "fail" => Outcome::Failed(fault().with_retry_after(value.parse().expect("a time"))),
         "fatal" => Outcome::Failed(Failure::fatal("test.fatal", "it will not pass")),
         "lost" => Outcome::Lost(Failure::retryable("test.lost", "it said nothing")),
         "notdone" => Outcome::NotDone,

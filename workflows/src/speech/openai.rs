@@ -4,18 +4,21 @@
 //! spaces its own. Every call carries the attempt's idempotency key.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::{ApiErrorResponse, OpenAIError};
-use async_openai::middleware::ReqwestService;
+use async_openai::middleware::{HttpRequestFactory, ReqwestService};
 use async_openai::traits::RequestOptionsBuilder;
 use async_openai::types::audio::{
     AudioInput, AudioResponseFormat, CreateTranscriptionRequest, TimestampGranularity,
 };
 use callsheet_actors::{StepContext, StepError, StepResult};
+use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
+use tower::ServiceExt;
 
 use super::language::{self, Language};
 use super::transcript::{Provider, Transcript};
@@ -34,7 +37,7 @@ pub(super) struct Service {
     access: OpenAi,
     slots: Slots,
     calls: Slots,
-    client: OnceLock<Client<OpenAIConfig>>,
+    http: OnceLock<reqwest::Client>,
 }
 
 /// The answer, as little of it as is needed: services differ in the rest.
@@ -56,7 +59,7 @@ struct AnswerWord {
 impl Service {
     pub(super) fn new(access: OpenAi, slots: Slots) -> Self {
         let calls = Slots::new(MAX_OPENAI_CALLS_COUNT).of("a free line to the service");
-        Self { access, slots, calls, client: OnceLock::new() }
+        Self { access, slots, calls, http: OnceLock::new() }
     }
 
     /// What tells one service from another. It is hashed, and shown nowhere.
@@ -89,12 +92,15 @@ impl Service {
             timestamp_granularities: Some(vec![TimestampGranularity::Word]),
             ..CreateTranscriptionRequest::default()
         };
-        let audio = self.client()?.audio();
+        let asked = Asked::default();
+        let client = self.client(asked.clone())?;
+        let classify = |error| self.classify(error, asked.wait());
+        let audio = client.audio();
         let call = audio
             .transcription()
             .header("Idempotency-Key", context.idempotency_key())
-            .map_err(|error| self.classify(error))?;
-        let body = call.create_raw(request).await.map_err(|error| self.classify(error))?;
+            .map_err(classify)?;
+        let body = call.create_raw(request).await.map_err(classify)?;
         read_answer(&body, language, model)
     }
 
@@ -125,9 +131,24 @@ impl Service {
             .with_hint("cut the media into parts, or use the provider `pocketsphinx`"))
     }
 
-    fn client(&self) -> StepResult<&Client<OpenAIConfig>> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
+    /// A client for one call.
+    fn client(&self, asked: Asked) -> StepResult<Client<OpenAIConfig>> {
+        let http = self.http()?;
+        let access = &self.access;
+        let config = OpenAIConfig::new().with_api_key(&*access.api_key);
+        let config = config.with_api_base(&access.base_url);
+        // A bare service in place of the default one, which tries three times more in silence.
+        let service = ReqwestService::new(http.clone());
+        let service = ServiceExt::<HttpRequestFactory>::map_response(service, move |answer| {
+            asked.note(&answer);
+            answer
+        });
+        Ok(Client::build(http.clone(), config).with_http_service(service))
+    }
+
+    fn http(&self) -> StepResult<&reqwest::Client> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
         }
         let key = &self.access.api_key;
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -142,16 +163,11 @@ impl Service {
             .timeout(OPENAI_TIMEOUT)
             .build()
             .map_err(|error| StepError::fatal("speech.client", error.to_string()))?;
-        let config =
-            OpenAIConfig::new().with_api_key(key.clone()).with_api_base(&self.access.base_url);
-        // A bare service in place of the default one, which tries three times more in silence.
-        let service = ReqwestService::new(http.clone());
-        let client = Client::build(http, config).with_http_service(service);
-        Ok(self.client.get_or_init(|| client))
+        Ok(self.http.get_or_init(|| http))
     }
 
     /// What an error means: whether another attempt may help. The key is in no message.
-    fn classify(&self, error: OpenAIError) -> StepError {
+    fn classify(&self, error: OpenAIError, wait: Option<Duration>) -> StepError {
         let StepError(mut failure) = match error {
             OpenAIError::ApiError(answer) => refused(&answer),
             OpenAIError::Reqwest(error) => unreachable_service(error),
@@ -163,8 +179,39 @@ impl Service {
             other => StepError::fatal("speech.provider_request", other.to_string()),
         };
         failure.message = failure.message.replace(&self.access.api_key, "[key]");
-        StepError(failure)
+        let failed = StepError(failure);
+        match wait {
+            Some(wait) if failed.0.retryable => failed.with_retry_after(wait),
+            _ => failed,
+        }
     }
+}
+
+/// When the service has asked to come again, which its client has no place for in an error.
+#[derive(Clone, Default)]
+struct Asked(Arc<OnceLock<Duration>>);
+
+impl Asked {
+    fn note(&self, answer: &reqwest::Response) {
+        let said = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        if let Some(wait) = said.and_then(|said| read_wait(said, SystemTime::now())) {
+            // One call has one answer.
+            let _ = self.0.set(wait);
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        self.0.get().copied()
+    }
+}
+
+/// Reads `Retry-After`: seconds, or an instant.
+fn read_wait(said: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = said.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = chrono::DateTime::parse_from_rfc2822(said.trim()).ok()?;
+    SystemTime::from(then).duration_since(now).ok()
 }
 
 fn refused(answer: &ApiErrorResponse) -> StepError {
@@ -255,6 +302,22 @@ mod tests {
 
     fn read(answer: &Value) -> Result<Transcript, String> {
         read_answer(answer.to_string().as_bytes(), None, "m").map_err(|error| error.0.code)
+    }
+
+    #[test]
+    fn waits_are_read_as_seconds_and_as_instants() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_767);
+        for (said, expected) in [
+            ("40", Some(40)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:17 GMT", None),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(read_wait(said, now), expected.map(Duration::from_secs), "{said}");
+        }
     }
 
     #[test]

@@ -84,6 +84,26 @@ async fn one_attempt_is_one_call_and_errors_say_whether_another_may_help() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_busy_service_is_asked_again_when_it_says() {
+    let busy = ResponseTemplate::new(429)
+        .insert_header("Retry-After", "2")
+        .set_body_json(json!({ "error": { "message": "slow down", "code": "rate_limit" } }));
+    let (server, engine) = fake(ResponseTemplate::new(200).set_body_json(hello())).await;
+    let at = Mock::given(method("POST")).and(path("/v1/audio/transcriptions"));
+    at.respond_with(busy).up_to_n_times(1).with_priority(1).mount(&server).await;
+    let with = json!({ "audio": second_of_sound(&engine), "provider": "openai" });
+    let retry = json!({ "max_attempts": 2, "initial": "10ms", "jitter": 0 });
+    let step = json!({ "id": "it", "uses": "speech.recognise", "with": with, "retry": retry });
+    let definition = json!({ "name": "busy", "steps": [step], "output": "{{ steps.it }}" });
+    let plan = engine.validate(&definition.to_string()).unwrap();
+    let begun = std::time::Instant::now();
+    let submit = callsheet_actors::Submit::plan(plan, json!({}));
+    let heard = crate::support::ended(&engine, submit).await.unwrap();
+    assert_eq!(heard["text"], "Hello, world.");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_recogniser_here_takes_over_only_where_the_workflow_says_so() {
     let body = json!({ "error": { "message": "no", "code": "invalid_api_key" } });
     let (_server, engine) = fake(ResponseTemplate::new(401).set_body_json(body)).await;
