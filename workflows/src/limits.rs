@@ -49,7 +49,8 @@ pub const MAX_STREAMS_COUNT: usize = 32;
 /// more memory than that. Beyond it: `media.too_many_streams`.
 pub const MAX_OPENED_STREAMS_COUNT: usize = 8 * MAX_STREAMS_COUNT;
 
-/// Length of one file: a day. Beyond it: `media.too_long`.
+/// Length of one file: a day. Beyond it: `media.too_long`; for files that do not say it, when as
+/// much was read.
 pub const MAX_DURATION_S: f64 = 24.0 * 3_600.0;
 
 /// Pictures a second: slow motion has 240. Beyond it: `media.too_many_frames`.
@@ -67,6 +68,9 @@ pub const MAX_TOLD_LINES: usize = 6;
 
 /// Lines of ffmpeg's log that are kept.
 pub const LOG_TAIL_LINES: usize = 20;
+
+/// Longest line of it that is kept; the rest is left out.
+pub const MAX_LOG_LINE_CHARS: usize = 300;
 
 /// Size of a `SubRip` file that becomes a track. Beyond it: `subtitles.not_srt`.
 pub const MAX_SRT_BYTES: u64 = 16 * 1024 * 1024;
@@ -265,8 +269,9 @@ pub const MIN_WAVE_SIDE_PIXELS: u32 = 32;
 pub const MAX_WAVE_SIDE_PIXELS: u32 = 8_192;
 
 /// Samples that a waveform is drawn of: ffmpeg holds all of them in memory, two bytes each. Sound
-/// of more than two hours is drawn of fewer a second.
-pub const MAX_WAVE_SAMPLES_COUNT: f64 = 64.0 * 1_024.0 * 1_024.0;
+/// of more than two hours is drawn of fewer a second; of sound that does not say how long it is the
+/// rest is not drawn.
+pub const MAX_WAVE_SAMPLES_COUNT: u64 = 64 * 1_024 * 1_024;
 
 /// Samples a second that a waveform is drawn of at most: the picture has far fewer columns.
 pub const MAX_WAVE_SAMPLES_PER_SECOND: f64 = 8_000.0;

@@ -5,16 +5,15 @@ use std::collections::VecDeque;
 use callsheet_actors::StepContext;
 use ffmpeg_sidecar::event::{FfmpegEvent, LogLevel};
 
-use crate::limits::{LOG_TAIL_LINES, MAX_TOLD_LINES};
-
-/// Longest line that is kept.
-const LINE_CHARS: usize = 300;
+use crate::limits::{LOG_TAIL_LINES, MAX_LOG_LINE_CHARS, MAX_TOLD_LINES};
 
 /// Follows one run.
 pub(super) struct Log {
     duration_s: Option<f64>,
     span: (f64, f64),
     percent: u32,
+    /// How much was written so far, in seconds.
+    pub(super) time_s: f64,
     /// Pictures that were written so far.
     pub(super) frames: u64,
     /// Lines that report an error.
@@ -24,7 +23,8 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(duration_s: Option<f64>, span: (f64, f64)) -> Self {
-        Self { duration_s, span, percent: 0, frames: 0, errors: Vec::new(), tail: VecDeque::new() }
+        let (errors, tail) = (Vec::new(), VecDeque::new());
+        Self { duration_s, span, percent: 0, time_s: 0.0, frames: 0, errors, tail }
     }
 
     /// Takes in one event; tells those who watch when a new percent is reached.
@@ -33,6 +33,7 @@ impl Log {
             FfmpegEvent::Progress(progress) => {
                 context.heartbeat();
                 self.frames = u64::from(progress.frame);
+                self.time_s = read_time(&progress.time).unwrap_or(self.time_s);
                 if let Some(percent) = self.percent(&progress.time)
                     && percent > self.percent
                 {
@@ -60,7 +61,8 @@ impl Log {
     }
 
     fn keep(&mut self, level: &LogLevel, line: &str) {
-        let line: String = line.chars().filter(|c| !c.is_control()).take(LINE_CHARS).collect();
+        let line: String =
+            line.chars().filter(|c| !c.is_control()).take(MAX_LOG_LINE_CHARS).collect();
         // A title in the file may say `[error]` too; ffmpeg reports what files say as information.
         let is_error = matches!(level, LogLevel::Error | LogLevel::Fatal);
         if is_error && !line.starts_with("[info]") && self.errors.len() < LOG_TAIL_LINES {

@@ -14,7 +14,7 @@ use ffmpeg_sidecar::event::FfmpegEvent;
 use ffmpeg_sidecar::log_parser::FfmpegLogParser;
 
 use super::log::Log;
-use crate::limits::{MAX_FFMPEG_BLOCK_BYTES, MAX_WRITTEN_BYTES};
+use crate::limits::{MAX_DURATION_S, MAX_FFMPEG_BLOCK_BYTES, MAX_WRITTEN_BYTES};
 use crate::quantity::ByteSize;
 use crate::sandbox::{self, Access};
 use crate::slots::Slots;
@@ -117,7 +117,8 @@ impl Run {
     /// Runs it, when there is a place.
     ///
     /// # Errors
-    /// `ffmpeg.failed` with what it said when it ends badly, `ffmpeg.no_room` when the disk is
+    /// `ffmpeg.failed` with what it said when it ends badly, `media.too_long` when there is no end
+    /// to what it reads, `ffmpeg.no_room` when the disk is
     /// full, `ffmpeg.killed` when it was killed, `ffmpeg.timeout`
     /// when it was not done within its limit, `process.not_found` when there is none.
     pub(crate) async fn run(self, slots: &Slots) -> StepResult<Ended> {
@@ -229,7 +230,7 @@ impl Run {
                 Ok(event) => {
                     let is_progress = matches!(event, FfmpegEvent::Progress(_));
                     log.take(event, &self.context);
-                    if let Some(reason) = self.excess().filter(|_| is_progress) {
+                    if let Some(reason) = self.excess(log).filter(|_| is_progress) {
                         return Some(reason);
                     }
                 }
@@ -242,7 +243,11 @@ impl Run {
     }
 
     /// Why a run that writes too much is ended.
-    fn excess(&self) -> Option<StepError> {
+    fn excess(&self, log: &Log) -> Option<StepError> {
+        if log.time_s > MAX_DURATION_S {
+            let message = format!("the file has no end within {MAX_DURATION_S:.0} s");
+            return Some(StepError::fatal("media.too_long", message));
+        }
         let sizes = self.written.iter().filter_map(|path| Some(path.metadata().ok()?.len()));
         let (size, limit) = (sizes.sum(), self.max_written_bytes);
         let message = || format!("ffmpeg has written {}, over {}", ByteSize(size), ByteSize(limit));
@@ -434,5 +439,20 @@ mod tests {
         });
         let failure = failure.await;
         assert_eq!(failure.code, "ffmpeg.too_large", "{failure}");
+    }
+
+    /// A source that does not say how long it is may have no end, and nothing may be written of it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_reads_without_end_is_ended() {
+        let failure = failure(Sandbox::Auto, |context: StepContext| async move {
+            let endless = "anullsrc=r=8000:cl=mono:n=32768";
+            let run = Run::new(&context, None).args(["-f", "lavfi", "-i", endless]);
+            // An end, so that the test has one too.
+            let run = run.args(["-t", "2000000", "-f", "null"]).nowhere();
+            run.run(&Slots::new(1)).await?;
+            Ok(Value::Null)
+        });
+        let failure = failure.await;
+        assert_eq!(failure.code, "media.too_long", "{failure}");
     }
 }

@@ -10,7 +10,7 @@ use callsheet_storage::Artifact;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::marks::{Scene, Silence, scenes, silences};
+use super::marks::{Scene, Silence, last_silence, scenes, silences};
 use super::{OpenMedia, Stream, StreamKind, input_args};
 use crate::ffmpeg::{MEASURE, Measured, Run, range_lu};
 use crate::limits::{
@@ -170,7 +170,7 @@ impl Step for Analyze {
         let sound = media.facts.first(StreamKind::Audio);
         let pictures = media.facts.first(StreamKind::Video).filter(|_| input.scenes);
         let length_s = media.facts.duration_s;
-        let mut loudness = None;
+        let (mut loudness, mut end_s) = (None, None);
         if sound.is_some() || pictures.is_some() {
             let run = Run::new(&context, length_s).directory(&work).args(input_args(&media.path));
             // With pictures beside it the sound stands in its place.
@@ -181,9 +181,10 @@ impl Step for Analyze {
             let run = input.ask(run, (from, pictures), length_s, &work);
             let ended = run.run(&self.slots).await?;
             loudness = sound.map(|_| heard(&ended.said)).transpose()?;
+            end_s = last_silence(&ended.said);
         }
-        let end_s = sound.and_then(|sound| sound.end_s).or(length_s).unwrap_or(f64::MAX);
-        let silences = silences(&read(&work.join(SILENCES))?, end_s);
+        let end_s = end_s.or(sound.and_then(|sound| sound.end_s)).or(length_s);
+        let silences = silences(&read(&work.join(SILENCES))?, end_s.unwrap_or(0.0));
         let scenes = scenes(&read(&work.join(SCENES))?);
         let streams = media.facts.streams;
         let report = Report {
@@ -266,11 +267,12 @@ impl Question {
             format!("silencedetect=n={level:.2}dB:d={least:.3},ametadata=print:file={SILENCES}");
         let mut chains = vec![(format!("{marks},{MEASURE}"), "loud".to_owned())];
         if self.waveform {
-            let most = MAX_WAVE_SAMPLES_COUNT / length_s.unwrap_or(1.0).max(1.0);
+            let most = MAX_WAVE_SAMPLES_COUNT as f64 / length_s.unwrap_or(1.0).max(1.0);
             let rate = most.min(MAX_WAVE_SAMPLES_PER_SECOND) as u32;
             let (width, height) = (self.waveform_width, self.waveform_height);
             let wave = format!(
-                "aresample={rate},aformat=sample_fmts=s16:channel_layouts=mono,asetnsamples=8192,\
+                "aresample={rate},aformat=sample_fmts=s16:channel_layouts=mono,\
+                 atrim=end_sample={MAX_WAVE_SAMPLES_COUNT},asetnsamples=8192,\
                  showwavespic=s={width}x{height}:colors=0x2563eb:filter=peak"
             );
             chains.push((wave, "wave".to_owned()));
@@ -358,6 +360,8 @@ mod tests {
         for (length_s, rate) in [(Some(60.0), 8_000), (None, 8_000), (Some(86_400.0), 776)] {
             let graph = question(json!({})).sound_graph("[0:0]", length_s);
             assert!(graph.contains(&format!("aresample={rate},")), "{graph}");
+            // A file that does not say how long it is may be longer than memory.
+            assert!(graph.contains(",atrim=end_sample=67108864,asetnsamples"), "{graph}");
         }
     }
 

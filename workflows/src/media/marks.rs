@@ -40,6 +40,13 @@ pub(super) fn silences(text: &str, end_s: f64) -> Vec<Silence> {
     found
 }
 
+/// When a silence ended that lasted until the end: `silencedetect` says it when it is closed, too
+/// late for a mark.
+pub(super) fn last_silence(said: &[String]) -> Option<f64> {
+    let told = said.iter().rev().find(|line| line.starts_with("[silencedetect @ "))?;
+    told.split("silence_end:").nth(1)?.split_whitespace().next()?.parse().ok()
+}
+
 /// Reads what `select` marks.
 pub(super) fn scenes(text: &str) -> Vec<Scene> {
     let mut found = Vec::new();
@@ -73,6 +80,20 @@ mod tests {
         assert_eq!(silences(text, 12.0), [silence(0.0, 2.25), silence(9.0, 12.0)]);
         assert_eq!(silences(text, 9.0), [silence(0.0, 2.25)]);
         assert_eq!(silences("lavfi.silence_end=3\nlavfi.silence_start=x\n", 9.0), []);
+    }
+
+    #[test]
+    fn the_end_of_the_last_silence_is_what_is_said_last() {
+        let line = |who: &str, end: &str| format!("[{who} @ 0x5] [info] silence_end: {end} | x");
+        let (first, last) = (line("silencedetect", "2"), line("silencedetect", "4.5"));
+        for (said, expected) in [
+            (vec![first.clone(), last, "Peak: -1".to_owned()], Some(4.5)),
+            (vec![first, line("silencedetect", "x")], None),
+            (vec![line("title", "3")], None),
+            (vec![], None),
+        ] {
+            assert_eq!(last_silence(&said), expected, "{said:?}");
+        }
     }
 
     #[test]

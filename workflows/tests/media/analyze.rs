@@ -153,3 +153,20 @@ async fn what_is_asked_wrongly_is_refused() {
         assert!(engine.submit(Submit::named("analyze", input)).await.is_err(), "{more}");
     }
 }
+
+/// As a browser records: what does not say how long it is has an end all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_silence_ends_where_the_sound_does() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg(
+        "-f lavfi -t 2 -i sine -af apad=whole_dur=4 -c:a libopus -f webm -live 1",
+        "live.webm",
+    );
+    assert_eq!(ffprobe(&film, "format=duration"), "N/A");
+    let output = analyze(&engine, &film, json!({})).await;
+    let silences = output["silences"].as_array().unwrap();
+    assert_eq!(silences.len(), 1, "{output}");
+    close(&silences[0]["start_s"], 2.0, 0.05);
+    close(&silences[0]["end_s"], 4.0, 0.05);
+}
