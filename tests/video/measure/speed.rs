@@ -10,13 +10,16 @@ use super::page::Row;
 use super::replay::Recorder;
 use super::{Bench, median, text};
 
-/// Preset of everything that is compared.
+/// Preset of everything that is compared with the bare commands.
 fn preset() -> String {
     text("PRESET", "veryfast")
 }
 
+/// Presets of what is compared with the original: ours, and its own.
+const PRESETS: [&str; 2] = ["veryfast", "ultrafast"];
+
 /// The jobs whose commands are run by hand too, with their inputs.
-fn jobs(bench: &Bench) -> Vec<(&'static str, Vec<String>)> {
+fn jobs(bench: &Bench, preset: &str) -> Vec<(&'static str, Vec<String>)> {
     let of = |pairs: &[(&str, String)]| -> Vec<String> {
         let flags = pairs.iter().map(|(name, value)| format!("{name}={value}"));
         flags.flat_map(|pair| ["--input".to_owned(), pair]).collect()
@@ -27,10 +30,10 @@ fn jobs(bench: &Bench) -> Vec<(&'static str, Vec<String>)> {
         scenes.push(("scenes", bench.input(&format!("scene-{n}.mp4"))));
         scenes.push(("voices", bench.input(&format!("voice-{n}.wav"))));
     }
-    scenes.extend([("scene_length", "scene".to_owned()), ("preset", preset())]);
+    scenes.extend([("scene_length", "scene".to_owned()), ("preset", preset.to_owned())]);
     let music = ("music", bench.input("music.mp3"));
     vec![
-        ("caption", of(&[("video", talk.clone()), ("preset", preset())])),
+        ("caption", of(&[("video", talk.clone()), ("preset", preset.to_owned())])),
         ("background-music", of(&[("video", talk), music])),
         ("merge", of(&scenes)),
     ]
@@ -39,7 +42,7 @@ fn jobs(bench: &Bench) -> Vec<(&'static str, Vec<String>)> {
 /// The engine beside the same commands run by hand, in turns.
 pub(super) fn overhead(bench: &Bench) -> Vec<Row> {
     let wanted = text("CALLSHEET_WORKFLOW", "");
-    let mut jobs = jobs(bench);
+    let mut jobs = jobs(bench, &preset());
     jobs.retain(|(workflow, _)| workflow.contains(&wanted));
     jobs.iter().map(|(workflow, inputs)| overhead_of(bench, workflow, inputs)).collect()
 }
@@ -69,7 +72,11 @@ fn overhead_of(bench: &Bench, workflow: &str, inputs: &[String]) -> Row {
 
 /// One job with captions drawn into the scenes, beside two encodes: merge, then caption.
 pub(super) fn compose_against_two_encodes(bench: &Bench) -> Vec<Row> {
-    let mut inputs = jobs(bench).pop().expect("merge is the last").1;
+    PRESETS.iter().map(|preset| compose_with(bench, preset)).collect()
+}
+
+fn compose_with(bench: &Bench, preset: &str) -> Row {
+    let mut inputs = jobs(bench, preset).pop().expect("merge is the last").1;
     // The words come from nowhere: what is compared is the work on pictures and sound.
     let fake = crate::fakes::Fake::start(&bench.place("fake"), &["--text", "one two three four"]);
     inputs.extend(["--input", "provider=openai", "--input", "loudness_lufs=null"].map(Into::into));
@@ -79,21 +86,21 @@ pub(super) fn compose_against_two_encodes(bench: &Bench) -> Vec<Row> {
         let mut command = command(bench, &place, "compose", &inputs);
         command.env("OPENAI_BASE_URL", fake.base_url()).env("OPENAI_API_KEY", crate::fakes::KEY);
         ours.push(seconds(&result(command)));
-        theirs.push(two_encodes(bench, &place).as_secs_f64());
+        theirs.push(two_encodes(bench, &place, preset).as_secs_f64());
     }
     let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| theirs / ours).collect();
     let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
-    vec![Row::new(
-        format!("compose (merge and captions) against the original's two encodes, {}", preset()),
+    Row::new(
+        format!("compose (merge and captions) against the original's two encodes, {preset}"),
         format!("{ours:.2} s against {theirs:.2} s: {ratio:.2} times as fast"),
         "≥ 1.5 times",
         ratio >= 1.5,
-    )]
+    )
 }
 
 /// The original's way with the same inputs and preset: each scene, joined by copy, then captions
 /// burned into the whole.
-fn two_encodes(bench: &Bench, place: &Path) -> Duration {
+fn two_encodes(bench: &Bench, place: &Path, preset: &str) -> Duration {
     let dir = bench.place("two-encodes");
     let since = Instant::now();
     let mut list = String::new();
@@ -103,7 +110,7 @@ fn two_encodes(bench: &Bench, place: &Path) -> Duration {
         let graph = "[0:v]scale=1080:1920:force_original_aspect_ratio=increase,crop=1080:1920,\
                      fps=30,setsar=1[v];[0:a]volume=0.2[a];[1:a]volume=2.0[b];\
                      [a][b]amix=inputs=2:duration=first[o]";
-        let codecs = ["-c:v", "libx264", "-preset", &preset(), "-crf", "23", "-pix_fmt", "yuv420p"];
+        let codecs = ["-c:v", "libx264", "-preset", preset, "-crf", "23", "-pix_fmt", "yuv420p"];
         let sound = ["-c:a", "aac", "-b:a", "128k", "-ar", "48000", "-ac", "2"];
         let name = format!("{n}.mp4");
         ffmpeg(
@@ -122,7 +129,7 @@ fn two_encodes(bench: &Bench, place: &Path) -> Duration {
     std::fs::write(dir.join("list.txt"), list).unwrap();
     ffmpeg(&dir, &["-f", "concat", "-i", "list.txt", "-c", "copy", "merged.mp4"]);
     std::fs::copy(place.join("out/captions.ass"), dir.join("captions.ass")).unwrap();
-    let codecs = ["-c:v", "libx264", "-preset", &preset(), "-crf", "23", "-c:a", "copy"];
+    let codecs = ["-c:v", "libx264", "-preset", preset, "-crf", "23", "-c:a", "copy"];
     ffmpeg(
         &dir,
         &[&["-i", "merged.mp4", "-vf", "ass=captions.ass"][..], &codecs, &["captioned.mp4"]]
@@ -152,7 +159,11 @@ pub(super) fn second_run(bench: &Bench) -> Vec<Row> {
         )
     };
     let wanted = text("CALLSHEET_WORKFLOW", "");
-    jobs(bench).iter().filter(|(workflow, _)| workflow.contains(&wanted)).map(again).collect()
+    jobs(bench, &preset())
+        .iter()
+        .filter(|(workflow, _)| workflow.contains(&wanted))
+        .map(again)
+        .collect()
 }
 
 fn command(bench: &Bench, place: &Path, workflow: &str, inputs: &[String]) -> Command {
