@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::secret::without_secrets;
 use super::{Parent, Webhook, percent, rfc3339};
 
 /// A job to submit: the name of a registered workflow or a definition of its own, and the input.
@@ -398,7 +397,7 @@ impl From<JobView> for Job {
         };
         let steps = state.plan.steps().iter().zip(&state.steps).map(step_of).collect();
         let schema = state.plan.workflow().input.as_ref();
-        let input = without_secrets(Value::clone(&state.input), schema);
+        let input = engine::definition::without_secrets(Value::clone(&state.input), schema);
         let children = view.children();
         let job = Self {
             definition: view.head.workflow.digest.clone(),

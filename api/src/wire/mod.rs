@@ -12,7 +12,6 @@ mod job;
 mod kin;
 mod percent;
 mod problem;
-mod secret;
 mod time;
 mod translate;
 mod workflow;

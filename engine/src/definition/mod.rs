@@ -9,6 +9,7 @@ mod compile;
 mod cycles;
 mod doubt;
 mod finding;
+mod forms;
 mod kinds;
 mod node;
 mod parse;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use catalog::{Catalog, Effect, KindInfo};
+pub use forms::{forms, of_field, without_secrets};
 pub use parse::{parse, parse_json};
 pub use problem::{Problem, Problems};
 pub use suggest::nearest;

@@ -5,6 +5,7 @@ use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use super::forms::without_secrets;
 use super::place::{OwnedTurn, Place};
 use super::reader::list;
 use super::suggest::nearest;
@@ -52,8 +53,13 @@ impl Schema {
 
     /// Everything in which a value does not fit.
     pub(crate) fn misfits(&self, value: &Value) -> Vec<Misfit> {
-        let errors = self.validator.iter_errors(value);
-        let mut misfits: Vec<Misfit> = errors.flat_map(|error| self.describe(&error)).collect();
+        let mut errors = self.validator.iter_errors(value).peekable();
+        if errors.peek().is_none() {
+            return Vec::new();
+        }
+        let shown = without_secrets(value.clone(), Some(&self.source));
+        let mut misfits: Vec<Misfit> =
+            errors.flat_map(|error| self.describe(&error, &shown)).collect();
         // A required field that is there, misspelled, is one mistake and not two.
         let meant: Vec<Place> = misfits.iter().filter_map(Misfit::meant).collect();
         misfits.retain(|misfit| {
@@ -62,8 +68,9 @@ impl Schema {
         misfits
     }
 
-    /// What the schema says, in our words. One error may speak of several fields.
-    fn describe(&self, error: &ValidationError<'_>) -> Vec<Misfit> {
+    /// What the schema says, in our words, of a value without its secrets. One error may speak of
+    /// several fields.
+    fn describe(&self, error: &ValidationError<'_>, shown: &Value) -> Vec<Misfit> {
         let place = to_place(error.instance_path());
         let whole = |message, hint| {
             vec![Misfit { kind: MisfitKind::Whole, place: place.clone(), message, hint }]
@@ -71,7 +78,8 @@ impl Schema {
         let value = |message, hint| {
             vec![Misfit { kind: MisfitKind::Value, place: place.clone(), message, hint }]
         };
-        let found = cut(&error.instance().to_string());
+        let part = shown.pointer(error.instance_path().as_str());
+        let found = part.map_or_else(|| "a secret".to_owned(), |part| cut(&part.to_string()));
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
@@ -107,7 +115,9 @@ impl Schema {
             }
             ValidationErrorKind::AnyOf { context }
             | ValidationErrorKind::OneOfNotValid { context } => match meant_form(error, context) {
-                Some(errors) => errors.iter().flat_map(|error| self.describe(error)).collect(),
+                Some(errors) => {
+                    errors.iter().flat_map(|error| self.describe(error, shown)).collect()
+                }
                 None => {
                     let forms = self.forms(error.schema_path(), context.len());
                     let message = format!("`{found}` has none of the forms allowed here");
@@ -117,7 +127,11 @@ impl Schema {
             kind if let Some((message, hint)) = beyond(kind, &found) => value(message, hint),
             kind => {
                 let hint = format!("the schema's `{}` says so", kind.keyword());
-                whole(cut(&error.to_string()), hint)
+                let message = match part == Some(error.instance()) {
+                    true => error.to_string(),
+                    false => error.masked_with(found).to_string(),
+                };
+                whole(cut(&message), hint)
             }
         }
     }
@@ -508,6 +522,33 @@ mod tests {
             let found = said(&forms(), json!({ field: value })).join("; ");
             assert_eq!(found.is_empty(), expected.is_empty(), "{field}: {value}: {found}");
             assert!(found.contains(expected), "{field}: {value}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_write_only_is_not_repeated() {
+        let secret = json!({ "type": "string", "pattern": "^k", "writeOnly": true });
+        let schema = json!({
+            "properties": {
+                "key": { "anyOf": [secret, { "type": "null" }] },
+                "keys": { "items": { "allOf": [secret] } },
+                "env": { "additionalProperties": secret, "maxProperties": 1 },
+                "not": { "not": {}, "writeOnly": true },
+                "deep": { "properties": { "x": { "type": "integer" } }, "writeOnly": true },
+                "hook": { "type": "string", "properties": { "key": secret } },
+            },
+        });
+        for value in [
+            json!({ "key": "canary" }),
+            json!({ "key": ["canary"] }),
+            json!({ "keys": ["ok", "canary", 3] }),
+            json!({ "env": { "a": "canary", "b": "canary" } }),
+            json!({ "not": "canary" }),
+            json!({ "deep": { "x": "canary" } }),
+            json!({ "hook": { "key": "canary" } }),
+        ] {
+            let said = said(&schema, value.clone());
+            assert!(!said.is_empty() && !said.concat().contains("canary"), "{value}: {said:?}");
         }
     }
 

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use callsheet::definition::nearest;
+use callsheet::definition::{self, nearest};
 use clap::Args;
 use serde_json::{Map, Value};
 
 use super::paths;
-use super::schema::{self, forms, types};
+use super::schema::types;
 use crate::cli::correct;
 use crate::cli::error::{CliError, Result};
 
@@ -67,7 +67,8 @@ fn field(schema: Option<&Value>, name: &str, texts: &[String], first: &str) -> R
     if known.is_none() {
         check_name(schema, name, first)?;
     }
-    let forms = known.map(|known| forms(schema.unwrap_or(known), known)).unwrap_or_default();
+    let forms =
+        known.map(|known| definition::forms(schema.unwrap_or(known), known)).unwrap_or_default();
     value(name, &forms, schema.unwrap_or(&Value::Null), texts)
 }
 
@@ -93,7 +94,8 @@ pub(crate) fn set_files(
         return Err(CliError::usage(said)
             .hint("for a mixed list send the files with `callsheet upload` first"));
     }
-    let forms = known.map(|known| forms(schema.unwrap_or(known), known)).unwrap_or_default();
+    let forms =
+        known.map(|known| definition::forms(schema.unwrap_or(known), known)).unwrap_or_default();
     let is_list = forms.iter().any(|form| types(form).contains(&"array"));
     let value = match files.len() {
         1 if !is_list => files.remove(0),
@@ -161,7 +163,7 @@ fn value(name: &str, forms: &[&Value], root: &Value, texts: &[String]) -> Result
     match (texts, list) {
         ([text], Some(_)) if text.trim_start().starts_with('[') => json(name, text),
         (_, Some(list)) => {
-            let items = list.get("items").map(|items| schema::forms(root, items));
+            let items = list.get("items").map(|items| definition::forms(root, items));
             let items = items.unwrap_or_default();
             texts.iter().map(|text| scalar(name, &items, text)).collect()
         }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
+use callsheet::definition::{forms, of_field};
 use serde_json::Value;
-
-use super::schema::forms;
 
 /// Whether a form is that of a path.
 pub(super) fn is_path(form: &Value) -> bool {
@@ -14,28 +13,27 @@ pub(super) fn is_path(form: &Value) -> bool {
 
 /// Makes every relative path in an input absolute, wherever its schema says that there is one.
 pub(super) fn make_absolute(schema: &Value, input: &mut Value) {
-    below(schema, schema, input);
+    below(schema, &forms(schema, schema), input);
 }
 
 /// Goes as deep as the input nests.
-fn below(root: &Value, schema: &Value, value: &mut Value) {
-    let forms = forms(root, schema);
+fn below(whole: &Value, of: &[&Value], value: &mut Value) {
+    let next = |next: &dyn Fn(&'_ Value) -> Option<&'_ Value>| -> Vec<&Value> {
+        of.iter().filter_map(|form| next(form)).flat_map(|inner| forms(whole, inner)).collect()
+    };
     match value {
-        Value::String(text) if forms.iter().any(|form| is_path(form)) => {
+        Value::String(text) if of.iter().any(|form| is_path(form)) => {
             if let Some(path) = absolute(text) {
                 *text = path;
             }
         }
         Value::Array(items) => {
-            let Some(of_items) = forms.iter().find_map(|form| form.get("items")) else { return };
-            items.iter_mut().for_each(|item| below(root, of_items, item));
+            let of_items = next(&|form| form.get("items"));
+            items.iter_mut().for_each(|item| below(whole, &of_items, item));
         }
         Value::Object(fields) => {
             for (name, inner) in fields {
-                let known = forms.iter().find_map(|form| form.get("properties")?.get(name));
-                if let Some(known) = known {
-                    below(root, known, inner);
-                }
+                below(whole, &next(&|form| of_field(form, name)), inner);
             }
         }
         _ => {}
