@@ -5,30 +5,21 @@ use std::collections::BTreeSet;
 use callsheet_engine::Event;
 use serde_json::Value;
 
-use crate::artifacts::{Artifact, Digest};
+use crate::artifacts::{Artifact, Digest, mentions};
 use crate::store::Record;
 
-/// Every digest that stands anywhere in these records, as a reference to a file or not: what must
-/// not be thrown away. Better one file too many than one too few.
+/// Every digest that these records mention, by the rule of the sweep: what must not be thrown away.
 pub(super) fn digests_in(records: &[Record], found: &mut BTreeSet<Digest>) {
-    let mut waiting = values(records);
-    while let Some(value) = waiting.pop() {
-        match value {
-            Value::String(text) => found.extend(text.parse::<Digest>()),
-            Value::Array(items) => waiting.extend(items),
-            Value::Object(fields) => {
-                found.extend(fields.keys().filter_map(|key| key.parse::<Digest>().ok()));
-                waiting.extend(fields.into_iter().map(|(_, value)| value));
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
+    values(records).for_each(|value| mentions(&value, found));
 }
 
-/// The files that these records refer to, which must be there.
+/// The files that these records refer to, which must be there. What a submitter has named in the
+/// input need not be: a wrong reference is theirs, and the step that needs it says so.
 pub(super) fn references_in(records: &[Record]) -> Vec<Artifact> {
-    let values = values(records);
-    values.iter().flat_map(Artifact::find_in).map(|(_, artifact)| artifact).collect()
+    let events = records.iter().flat_map(|record| &record.events);
+    let made = events.filter(|event| !matches!(event, Event::JobSubmitted { .. }));
+    let found = made.map(value).flat_map(|value| Artifact::find_in(&value));
+    found.map(|(_, artifact)| artifact).collect()
 }
 
 /// Whether the files of a job may have been swept away: it has ended, and keeps them for a time
@@ -48,9 +39,12 @@ pub(super) fn lets_files_go(records: &[Record]) -> bool {
 }
 
 /// The events as plain data: whatever kinds of events there will be, nothing is missed.
-fn values(records: &[Record]) -> Vec<Value> {
-    let events = records.iter().flat_map(|record| &record.events);
-    events.map(|event| serde_json::to_value(event).expect("an event is JSON")).collect()
+fn values(records: &[Record]) -> impl Iterator<Item = Value> {
+    records.iter().flat_map(|record| &record.events).map(value)
+}
+
+fn value(event: &Event) -> Value {
+    serde_json::to_value(event).expect("an event is JSON")
 }
 
 #[cfg(test)]
@@ -79,6 +73,31 @@ mod tests {
         assert!(!lets_files_go(&[]));
     }
 
+    /// A submitter may name what was never there; it is kept where it is, and missed nowhere.
+    #[test]
+    fn the_references_of_an_input_are_kept_and_not_required() {
+        let reference = |n: u8| {
+            let artifact = Digest::of(&[n]);
+            json!({ "artifact": artifact, "name": "a", "media_type": "b/c", "size": 1 })
+        };
+        let submitted = Event::JobSubmitted {
+            workflow: WorkflowRef { name: "w".to_owned(), digest: "d".to_owned() },
+            input: json!({ "file": reference(1) }),
+            labels: Default::default(),
+            options: JobOptions::default(),
+            at: Timestamp(1),
+        };
+        let output = json!({ "file": reference(2) });
+        let made =
+            Event::StepSucceeded { token: Token(1), output, cached: false, at: Timestamp(1) };
+        let records = [Record { sequence: 0, events: vec![submitted, made] }];
+        let mut found = BTreeSet::new();
+        digests_in(&records, &mut found);
+        assert_eq!(found, BTreeSet::from([Digest::of(&[1]), Digest::of(&[2])]));
+        let required: Vec<_> = references_in(&records).iter().map(|it| it.artifact).collect();
+        assert_eq!(required, [Digest::of(&[2])]);
+    }
+
     #[test]
     fn digests_are_found_wherever_they_stand() {
         let digest = |n: u8| Digest::of(&[n]);
@@ -89,6 +108,7 @@ mod tests {
             "file": reference,
             "deep": [[{ "plain": digest(2) }]],
             digest(3).to_string(): null,
+            "url": format!("http://h/v1/artifacts/{}?name=a", digest(4)),
             "no": "0123",
         });
         let events =
@@ -96,7 +116,7 @@ mod tests {
         let records = [Record { sequence: 0, events }];
         let mut found = BTreeSet::new();
         digests_in(&records, &mut found);
-        assert_eq!(found, BTreeSet::from([digest(1), digest(2), digest(3)]));
+        assert_eq!(found, (1..=4).map(digest).collect());
         let references = references_in(&records);
         assert_eq!(references.iter().map(|it| it.artifact).collect::<Vec<_>>(), [digest(1)]);
     }
