@@ -109,6 +109,10 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 /// not cause another: it would find nothing, and looks at every file.
 pub const SWEEP_AGAIN: Duration = Duration::from_secs(2);
 
+/// How many times as long as it took the rest after a sweep is, where results have outgrown their
+/// bound: they stay beyond it for so long, and sweeps are a small part of the time.
+pub const SWEEP_REST_COUNT: u32 = 9;
+
 /// Bytes of kept results and their files unless told otherwise. Beyond it those that were used
 /// longest ago are forgotten.
 pub const CACHE_MAX_BYTES: u64 = 10 * 1024 * 1024 * 1024;

@@ -1,6 +1,8 @@
 //! Every bound of durable truth, in one place: unit last in the name, the reason, and what happens
 //! beyond it.
 
+use std::time::Duration;
+
 /// Heads in one page of a list. A larger wish is cut to it: a page is built in memory.
 pub const MAX_PAGE_COUNT: usize = 1_000;
 
@@ -208,3 +210,10 @@ const _: () = assert!(MIN_ROOM_FOR_COMMITS_BYTES < MIN_ROOM_FOR_JOBS_BYTES);
 const _: () = assert!(MIN_ROOM_FOR_JOBS_BYTES <= ROOM_FOR_JOBS_BYTES);
 const _: () = assert!(MIN_ROOM_FOR_COMMITS_BYTES <= ROOM_FOR_COMMITS_BYTES);
 const _: () = assert!(LOCK_WAIT_MS < 1_000); // a second engine is refused in under a second
+
+/// The longest step to which the end of a file's time is rounded up. Beyond it files would stay
+/// noticeably longer than was asked for.
+pub const KEEP_STEP: Duration = Duration::from_secs(60);
+
+/// The part of a file's time that is such a step where the time is short. Ends are late by no more.
+pub const KEEP_STEP_SHARE: u32 = 64;

@@ -67,13 +67,7 @@ impl Files {
             return true;
         }
         // What comes piece by piece asks for as much again as it has, so that few sweeps do.
-        let ask = bytes.max(room.bytes());
-        let is_made = self.make_room(ask).await;
-        if !is_made && room.bytes() > 0 {
-            // Its last one may have been a moment ago.
-            tokio::time::sleep(SWEEP_AGAIN).await;
-            self.make_room(ask).await;
-        }
+        self.make_room(bytes.max(room.bytes())).await;
         room.grow(bytes)
     }
 

@@ -11,11 +11,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use callsheet_storage::{ArtifactError, Digest, StoreError, Trimmed};
 
 use super::Files;
+use crate::limits::{SWEEP_AGAIN, SWEEP_REST_COUNT};
 
 /// What a sweep has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,13 +50,19 @@ impl From<ArtifactError> for SweepError {
 /// Sweeps at the start and then again and again, for as long as the engine lives.
 pub(crate) async fn watch(files: Arc<Files>) {
     loop {
+        let began = Instant::now();
         if let Err(error) = files.sweep().await {
             tracing::warn!(%error, "files could not be swept; it is tried again");
         }
+        // What jobs at work hold no sweep takes away: not each result beyond causes one.
+        let pause = SWEEP_AGAIN.max(began.elapsed() * SWEEP_REST_COUNT);
+        let overgrown = async {
+            tokio::time::sleep(pause).await;
+            files.overgrown.notified().await;
+        };
         tokio::select! {
             () = tokio::time::sleep(files.keeping.sweep_every) => {}
-            // Results have outgrown their bound.
-            () = files.overgrown.notified() => {}
+            () = overgrown => {}
         }
     }
 }
@@ -119,5 +126,38 @@ impl Files {
         let trimmed = self.blocking(move || results.trim(most, &in_use)).await?;
         self.counters.results(trimmed.left, trimmed.bytes);
         Ok(trimmed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use callsheet_storage::{ArtifactStore, MemoryStore};
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::files::Keeping;
+
+    #[tokio::test(start_paused = true)]
+    async fn results_that_cannot_be_forgotten_do_not_cause_sweeps_in_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = ArtifactStore::open(dir.path().join("artifacts")).unwrap();
+        let keeping = Keeping { cache_max_bytes: 0, ..Keeping::default() };
+        let store = Arc::new(MemoryStore::default());
+        let files = Files::new(artifacts, store, keeping, Handle::current()).unwrap();
+        let files = Arc::new(files);
+        let watching = tokio::spawn(watch(files.clone()));
+        let mut sweeps = 0;
+        // Five seconds.
+        for _ in 0..100 {
+            files.kept(1);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            sweeps += u32::from(files.counters.result_bytes.load(Ordering::Relaxed) == 0);
+        }
+        watching.abort();
+        assert!((2..=4).contains(&sweeps), "{sweeps} sweeps");
     }
 }

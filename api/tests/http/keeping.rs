@@ -245,8 +245,7 @@ async fn room_is_made_for_an_upload_that_does_not_tell_its_length() {
     };
     assert_eq!(upload(b"1234").await.unwrap().status(), 201);
     tokio::time::sleep(Duration::from_millis(5)).await;
-    // The first byte fits; for the others the file before has to go, though a sweep was a moment
-    // ago: that of the start.
+    // The first byte fits; for the others the file before has to go.
     assert_eq!(upload(b"5678").await.unwrap().status(), 201);
     assert_eq!(server.engine.artifacts().used_bytes(), 4);
 }

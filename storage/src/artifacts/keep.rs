@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
+use crate::limits::{KEEP_STEP, KEEP_STEP_SHARE};
+
 /// The mode of a file that is kept for ever.
 const FOREVER_MODE: u32 = 0o400;
 
@@ -26,10 +28,11 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// Until so long after now; none is for ever, and so is a time that no calendar reaches.
+    /// Until so long after now, or a little longer; none is for ever, and so is a time that no
+    /// calendar reaches.
     #[must_use]
     pub fn lasting(time: Option<Duration>) -> Self {
-        let until = time.and_then(|time| SystemTime::now().checked_add(time));
+        let until = time.and_then(|time| end_of(SystemTime::now(), time));
         until.map_or(Self::Forever, Self::Until)
     }
 
@@ -70,6 +73,17 @@ impl Keep {
         }
         Ok(true)
     }
+}
+
+/// The end of a time, rounded up to a step: what a job uses again and again is then prolonged,
+/// which is a sync of the disk, once a step and not at each use.
+fn end_of(now: SystemTime, time: Duration) -> Option<SystemTime> {
+    let end = now.checked_add(time)?;
+    let step = (time / KEEP_STEP_SHARE).min(KEEP_STEP).as_nanos();
+    let since = end.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
+    let late = since.checked_rem(step).filter(|over| *over > 0).map_or(0, |over| step - over);
+    // Less than the longest step.
+    end.checked_add(Duration::from_nanos(u64::try_from(late).ok()?))
 }
 
 impl PartialOrd for Keep {
@@ -115,6 +129,27 @@ mod tests {
         }
         Keep::Forever.write(&file).unwrap();
         assert_eq!(read(), Keep::Forever);
+    }
+
+    #[test]
+    fn ends_fall_on_steps_and_never_before_their_time() {
+        let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        let end = |now, time| end_of(at(now), Duration::from_millis(time)).unwrap();
+        let day = 24 * 3_600_000;
+        // A minute for what is kept for days: at most one sync a minute.
+        assert_eq!(end(1, 7 * day), at(7 * day + 60_000));
+        assert_eq!(end(60_000, 7 * day), at(7 * day + 60_000));
+        assert_eq!(end(60_001, 7 * day), at(7 * day + 120_000));
+        // A part of what is shorter, and nothing of what is nothing.
+        assert_eq!(end(1, 6_400), at(6_500));
+        assert_eq!(end(7, 0), at(7));
+        for now in (0..2_000_000).step_by(7_919) {
+            for time in [0, 1, 63, 64, 1_000, 100_000, 3_600_000, day] {
+                let (end, least) = (end(now, time), at(now + time));
+                let step = Duration::from_millis(time / 64 + 1).min(Duration::from_secs(60));
+                assert!(least <= end && end < least + step, "{now} {time}");
+            }
+        }
     }
 
     #[test]
