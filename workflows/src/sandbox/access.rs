@@ -97,7 +97,7 @@ impl Access {
 }
 
 /// Whether all sandboxes hold a path.
-fn is_system(path: &Path) -> bool {
+pub(super) fn is_system(path: &Path) -> bool {
     ["/usr", "/opt", "/nix/store"].iter().any(|system| path.starts_with(system))
 }
 
