@@ -211,6 +211,13 @@ const _: () = assert!(MIN_ROOM_FOR_JOBS_BYTES <= ROOM_FOR_JOBS_BYTES);
 const _: () = assert!(MIN_ROOM_FOR_COMMITS_BYTES <= ROOM_FOR_COMMITS_BYTES);
 const _: () = assert!(LOCK_WAIT_MS < 1_000); // a second engine is refused in under a second
 
+/// How long a content that was read through counts as whole while nobody touches it. Afterwards it
+/// is read again when it is opened, since disks forget on their own.
+pub const CHECK_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// Contents of which that is known. Beyond it all are forgotten, and read again when opened.
+pub const MAX_CHECKED_COUNT: usize = 10_000;
+
 /// The longest step to which the end of a file's time is rounded up. Beyond it files would stay
 /// noticeably longer than was asked for.
 pub const KEEP_STEP: Duration = Duration::from_secs(60);

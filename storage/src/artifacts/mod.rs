@@ -1,5 +1,6 @@
 //! Files made by steps: stored once under the hash of their content, passed on by reference.
 
+mod checked;
 mod digest;
 mod keep;
 mod ledger;

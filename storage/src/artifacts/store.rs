@@ -11,6 +11,7 @@ use std::time::Duration;
 use callsheet_engine::mutated;
 
 use super::Digest;
+use super::checked::Checked;
 use super::keep::Keep;
 use super::ledger::{Hold, Ledger, Reservation};
 use super::staging::{Staging, make_dir};
@@ -89,6 +90,7 @@ pub struct ArtifactStore {
     root: PathBuf,
     pub(super) staging: Arc<Staging>,
     pub(super) ledger: Arc<Ledger>,
+    checked: Arc<Checked>,
     pub(super) terms: Terms,
 }
 
@@ -125,8 +127,8 @@ impl ArtifactStore {
             Staging::open(&root.join("tmp"))
         };
         let staging = opened().map_err(|source| io_error("open", &root, source))?;
-        let (ledger, terms) = (Arc::default(), Terms::default());
-        Ok(Self { root, staging: Arc::new(staging), ledger, terms })
+        let (ledger, checked, terms) = (Arc::default(), Arc::default(), Terms::default());
+        Ok(Self { root, staging: Arc::new(staging), ledger, checked, terms })
     }
 
     /// The same store on other terms.
@@ -238,6 +240,24 @@ impl ArtifactStore {
         held(digest, found, &path).map(|()| path)
     }
 
+    /// As [`verify`](Self::verify), but what this process has read through in the last minutes, or
+    /// has put there, is not read again while nobody touches it.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn checked(&self, digest: &Digest) -> Result<PathBuf, ArtifactError> {
+        let path = self.path(digest);
+        let known = || fs::metadata(&path).map_err(|e| read_error(digest, &path, e));
+        let before = known()?;
+        if self.checked.is_fresh(digest, &before) {
+            return Ok(path);
+        }
+        self.verify(digest)?;
+        // As it was before it was read: what changes meanwhile is read again.
+        self.checked.note(*digest, &before);
+        Ok(path)
+    }
+
     /// A content's bytes, checked.
     ///
     /// # Errors
@@ -307,6 +327,9 @@ impl ArtifactStore {
         self.place((file, temp), (digest, size), &path, room)?;
         sync_dir(shard).map_err(|e| io_error("store", &path, e))?;
         fail::fail_point!("artifact.stored");
+        if let Ok(known) = file.metadata() {
+            self.checked.note(*digest, &known);
+        }
         debug_assert!(self.terms.hold.is_none() || self.contains(digest), "it is there");
         Ok(())
     }
@@ -527,6 +550,24 @@ pub(super) mod tests {
         fs::write(shard.parent().unwrap(), "in the way").unwrap();
         assert!(store.put_file(&path).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"content");
+    }
+
+    #[test]
+    fn what_was_checked_is_read_again_when_it_was_touched() {
+        let (_root, store) = new_store();
+        let digest = store.put_bytes(b"original").unwrap();
+        let path = store.checked(&digest).unwrap();
+        assert!(store.checked.is_fresh(&digest, &fs::metadata(&path).unwrap()), "it was just put");
+        // Clocks of file systems tick every few milliseconds.
+        std::thread::sleep(Duration::from_millis(50));
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(&path, "orizinal").unwrap();
+        assert!(matches!(store.checked(&digest), Err(ArtifactError::Damaged { .. })));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(store.checked(&digest), Err(ArtifactError::Missing(_))));
+        fs::write(&path, "original").unwrap();
+        assert_eq!(store.checked(&digest).unwrap(), path);
+        assert!(store.checked.is_fresh(&digest, &fs::metadata(&path).unwrap()), "it was read");
     }
 
     #[test]
