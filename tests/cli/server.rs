@@ -66,6 +66,43 @@ fn a_job_goes_through_the_server_from_submit_to_show() {
     assert_eq!(over, "it had ended before: succeeded\n");
 }
 
+#[test]
+fn files_come_from_the_server_into_a_directory() {
+    let (_dir, path) = place();
+    let origin = Origin::start();
+    origin.open();
+    let server = Server::start(&path, &[]);
+    let url = format!("url={}", origin.url);
+    let submit = ["submit", "notes", "-i", &url, "--out", "out"];
+    let ended = server.ask(&submit).has_ended_with(0).stdout;
+    for name in ["first-captions.srt", "last-captions.srt", "captions.vtt"] {
+        let text = std::fs::read_to_string(path.join("out").join(name)).unwrap();
+        assert!(text.contains("-->") && ended.contains(&format!("out/{name}\n")), "{ended}");
+    }
+    // What it was given stays; the files can be had all the same.
+    let mine = path.join("captions.vtt");
+    std::fs::write(&mine, "mine").unwrap();
+    std::fs::write(path.join("vtt.yaml"), VTT).unwrap();
+    let submit = ["submit", "vtt.yaml", "--upload", "file=captions.vtt", "--out", "."];
+    let refused = server.ask(&submit).has_ended_with(1);
+    assert!(refused.stderr.contains("`./captions.vtt` is an input of this job"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
+    let hint = refused.stderr.lines().find_map(|line| line.split("callsheet show ").nth(1));
+    let id = hint.unwrap().strip_suffix(" --out DIR").unwrap();
+    let shown = server.ask(&["show", id, "--out", "here", "--json"]).has_ended_with(0).json();
+    assert_eq!(shown["files"]["vtt"], "here/captions.vtt");
+    assert!(std::fs::read_to_string(path.join("here/captions.vtt")).unwrap().contains("-->"));
+}
+
+const VTT: &str = "
+name: vtt
+steps:
+  - id: write
+    uses: subtitles.compose
+    with: { words: [{ text: a, start_s: 0, end_s: 1 }], width: 64, height: 64, duration_s: 2 }
+output: { vtt: '{{ steps.write.vtt }}' }
+";
+
 const KEEP: &str = "
 name: keep
 input:

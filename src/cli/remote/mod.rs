@@ -1,5 +1,6 @@
 //! Commands that talk to a server: upload, submit, jobs, show, cancel, resolve.
 
+mod bring;
 mod cancel;
 mod jobs;
 mod resolve;

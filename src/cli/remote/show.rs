@@ -1,17 +1,19 @@
 //! `callsheet show`: one job, its steps, its events as they happen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use callsheet::server::client::{Client, Update};
 use callsheet::server::wire::{Event, Job, JobStatus};
 use clap::Args;
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::bring::bring;
 use super::{ServerArgs, text};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::progress::{Display, Note, ProgressForm};
+use crate::cli::run::{Given, table};
 use crate::cli::{batch, offline, print};
 
 /// The events of one record come together; when nothing came for so long, the last one did.
@@ -22,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   callsheet show 019a0000-0000-7000-8000-000000000000
   callsheet show 019a0000-0000-7000-8000-000000000000 --follow
+  callsheet show 019a0000-0000-7000-8000-000000000000 --out results
   callsheet show 019a0000-0000-7000-8000-000000000000 --data-dir captioned/.callsheet";
 
 /// Arguments of `callsheet show`.
@@ -38,6 +41,10 @@ pub(crate) struct ShowArgs {
     /// Show the events as they happen, until the job has ended; fail if it does not succeed
     #[arg(long)]
     follow: bool,
+
+    /// Put the files among the job's output into this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "follow", "data_dir"])]
+    out: Option<PathBuf>,
 
     /// Print JSON: one object, or with events one object a line
     #[arg(long)]
@@ -65,23 +72,52 @@ pub(crate) async fn show(args: ShowArgs) -> Result<Exit> {
         return events(&args, &client).await;
     }
     let job = client.job(&args.job).await.map_err(|error| args.server.complain(&error))?;
-    present(&job, args.json);
+    let out = args.out.as_deref().map(|dir| (dir, Given::find_in(&Value::Null)));
+    deliver((&args.server, &client), &job, args.json, out).await?;
     Ok(Exit::Done)
 }
 
-/// Waits for a job's end and shows it.
+/// Waits for a job's end and shows it; brings its files where they are wanted.
 ///
 /// # Errors
-/// When the server cannot be reached, or the job did not succeed.
+/// When the server cannot be reached, a file cannot be put there, or the job did not succeed.
 pub(super) async fn wait(
-    server: &ServerArgs,
-    client: &Client,
+    (server, client): (&ServerArgs, &Client),
     id: &str,
     json: bool,
+    out: Option<(&Path, Given)>,
 ) -> Result<Exit> {
     let job = client.wait(id).await.map_err(|error| server.complain(&error))?;
-    present(&job, json);
+    deliver((server, client), &job, json, out).await?;
     verdict(&job)
+}
+
+/// Shows a job, and where its files are if they are wanted here.
+async fn deliver(
+    remote: (&ServerArgs, &Client),
+    job: &Job,
+    json: bool,
+    out: Option<(&Path, Given)>,
+) -> Result<()> {
+    let Some((dir, given)) = out else {
+        present(job, json);
+        return Ok(());
+    };
+    let landed = bring(remote, job.output.as_ref().unwrap_or(&Value::Null), dir, &given).await;
+    let landed = landed.map_err(|error| {
+        error.hint(format!("the server has the files: callsheet show {} --out DIR", job.head.id))
+    })?;
+    if json {
+        let mut object = json!(job);
+        object["files"] = json!(landed);
+        print::out_json(&object);
+        return Ok(());
+    }
+    present(job, false);
+    if !landed.is_empty() {
+        print::out(format!("\n{}", table(&landed)));
+    }
+    Ok(())
 }
 
 fn present(job: &Job, json: bool) {

@@ -1,7 +1,7 @@
 //! `callsheet submit`: hands a job to a server.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use callsheet::server::wire::{SubmitRequest, Webhook};
 use clap::Args;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::upload::take_along;
 use super::{ServerArgs, show};
 use crate::cli::error::{CliError, Exit, Result};
-use crate::cli::run::{InputArgs, gather};
+use crate::cli::run::{Given, InputArgs, gather};
 use crate::cli::{env, print, source};
 
 /// Examples at the foot of `callsheet submit --help`.
@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   callsheet submit caption --input video=https://example.org/talk.mp4
   callsheet submit caption -i video=https://example.org/talk.mp4 --key talk-7 --wait
-  callsheet submit background-music --upload video=a.mp4 --upload music=b.mp3
+  callsheet submit background-music --upload video=a.mp4 --upload music=b.mp3 --out scored
   callsheet submit my-flow.yaml --input-file input.json --label customer=42";
 
 /// Arguments of `callsheet submit`.
@@ -65,6 +65,10 @@ pub(crate) struct SubmitArgs {
     #[arg(long)]
     wait: bool,
 
+    /// Stay until the job has ended, and put the files among its output into this directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -103,8 +107,9 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
     let request = SubmitRequest { input, labels, retention, cache, webhook, ..request };
     let accepted = client.submit(&request, args.key.as_deref()).await;
     let accepted = accepted.map_err(|error| args.server.complain(&error))?;
-    if args.wait {
-        return show::wait(&args.server, &client, &accepted.id, args.json).await;
+    if args.wait || args.out.is_some() {
+        let out = args.out.as_deref().map(|dir| (dir, given(&args, &request.input)));
+        return show::wait((&args.server, &client), &accepted.id, args.json, out).await;
     }
     if args.json {
         print::out_json(&json!(accepted));
@@ -115,6 +120,12 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
         eprintln!("the key was used before: this is the job it gave then");
     }
     Ok(Exit::Done)
+}
+
+/// The files of this machine that the job is given: nothing that it makes is put over them.
+fn given(args: &SubmitArgs, input: &Value) -> Given {
+    let uploads = args.uploads.iter().filter_map(|arg| Some(arg.split_once('=')?.1));
+    Given::find_in(&json!([input, uploads.collect::<Vec<_>>()]))
 }
 
 /// A file as the definition it holds. What it refers to is for the server to check.

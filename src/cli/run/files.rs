@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::given::Given;
 use crate::cli::error::{CliError, Result};
+use crate::cli::print;
 
 /// Where each file of the output is now, by its path in the output, such as `video`.
 pub(crate) type Landed = BTreeMap<String, PathBuf>;
@@ -35,25 +36,46 @@ pub(crate) fn land(
     landing: Landing,
     given: &Given,
 ) -> Result<Landed> {
+    let mut landed = Landed::new();
+    for (key, artifact, target) in targets(output, dir, given)? {
+        let source = store.verify(&artifact.artifact).map_err(|error| {
+            CliError::failed(format!("the file `{}` cannot be read: {error}", artifact.name))
+        })?;
+        place(&source, &target, landing).map_err(|e| CliError::file("write", &target, &e))?;
+        landed.insert(key, target);
+    }
+    Ok(landed)
+}
+
+/// Every artifact in `output`: its path there, and where in `dir` it is to be.
+///
+/// # Errors
+/// When one of them would take the place of a file that the job was given.
+pub(crate) fn targets(
+    output: &Value,
+    dir: &Path,
+    given: &Given,
+) -> Result<Vec<(String, Artifact, PathBuf)>> {
     let found = Artifact::find_in(output);
-    let targets: Vec<PathBuf> = names(&found).into_iter().map(|name| dir.join(name)).collect();
-    for ((key, _), target) in found.iter().zip(&targets) {
-        if given.has(target) {
+    let names = names(&found);
+    let place = |((key, artifact), name): ((String, Artifact), String)| {
+        let target = dir.join(name);
+        if given.has(&target) {
             let path = target.display();
             let said =
                 format!("`{path}` is an input of this job: its output `{key}` has that name");
             return Err(CliError::failed(said));
         }
-    }
-    let mut landed = Landed::new();
-    for ((key, artifact), target) in found.iter().zip(targets) {
-        let source = store.verify(&artifact.artifact).map_err(|error| {
-            CliError::failed(format!("the file `{}` cannot be read: {error}", artifact.name))
-        })?;
-        place(&source, &target, landing).map_err(|e| CliError::file("write", &target, &e))?;
-        landed.insert(key.clone(), target);
-    }
-    Ok(landed)
+        Ok((key, artifact, target))
+    };
+    found.into_iter().zip(names).map(place).collect()
+}
+
+/// Where the files are, for people.
+pub(crate) fn table(landed: &Landed) -> String {
+    let row = |(key, path): (&String, &PathBuf)| vec![key.clone(), path.display().to_string()];
+    let rows: Vec<_> = landed.iter().map(row).collect();
+    print::table(&["output", "file"], &[], &rows)
 }
 
 /// A file name for each artifact: its own, or with its path in the output before it when another

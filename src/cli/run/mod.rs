@@ -25,11 +25,12 @@ use crate::cli::progress::{Display, ProgressForm};
 use crate::cli::signals::Signals;
 use crate::cli::{batch, correct, env, offline, print, source};
 
+pub(crate) use files::{Landed, table, targets};
+pub(crate) use given::Given;
 pub(crate) use input::{InputArgs, gather, set_files};
 pub(crate) use watch::store_failed;
 
-use files::{Landed, Landing};
-use given::Given;
+use files::Landing;
 use watch::Watched;
 
 /// Examples at the foot of `callsheet run --help`.
@@ -180,9 +181,7 @@ fn show(output: &Value, landed: &Landed, took: f64) {
     if landed.is_empty() {
         return print::out_json(output);
     }
-    let rows: Vec<_> =
-        landed.iter().map(|(key, path)| vec![key.clone(), path.display().to_string()]).collect();
-    print::out(print::table(&["output", "file"], &[], &rows));
+    print::out(files::table(landed));
     let facts = facts::rows(output, landed);
     if !facts.is_empty() {
         print::out(format!("\n{}", print::table(&["output", "value"], &[], &facts)));
@@ -233,7 +232,8 @@ impl DataDir {
     }
 }
 
-fn make_dir(path: &Path) -> Result<()> {
+/// Makes a directory, and those above it.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| CliError::file("make", path, &error))
 }
 
