@@ -73,7 +73,7 @@ pub struct Mixed {
     /// Whether the loudness asked for was reached, within 0.5 LU and with no peak over -1.5 dBTP.
     pub loudness_reached: bool,
     /// Whether the video has a sound of its own, so that the music is not all that is heard.
-    pub has_speech: bool,
+    pub has_sound: bool,
 }
 
 impl MixMusic {
@@ -99,14 +99,14 @@ impl Step for MixMusic {
     }
 
     fn cache(&self) -> Option<u32> {
-        Some(1)
+        Some(2)
     }
 
     async fn run(&self, input: Scoring, context: StepContext) -> StepResult<Mixed> {
         let volumes = [("video_volume", input.video_volume), ("music_volume", input.music_volume)];
         check_levels(&volumes, input.fade_out_s, input.loudness_lufs)?;
         let mix = Mix::open(&input, &context, &self.slots).await?;
-        let has_speech = mix.score.speech.is_some();
+        let has_sound = mix.score.speech.is_some();
         let (name, media_type) = (mix.name(), mix.target.media_type());
         let mastered = Master::new(mix.film(), &context, &self.slots);
         let mastered = mastered.make(input.loudness_lufs).await?;
@@ -115,7 +115,7 @@ impl Step for MixMusic {
             loudness_lufs: mastered.lufs,
             true_peak_dbtp: mastered.peak_dbtp,
             loudness_reached: mastered.reached,
-            has_speech,
+            has_sound,
             video: mastered.media.store(&name, media_type, &context).await?,
         })
     }

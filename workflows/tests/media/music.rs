@@ -141,7 +141,7 @@ async fn the_speech_keeps_its_level_and_music_under_it_may_give_way() {
             lufs(&scored.video, pause.clone(), MUSIC_ONLY),
         );
         gaps.push(alone - under);
-        assert_eq!(scored.output["has_speech"], true);
+        assert_eq!(scored.output["has_sound"], true);
     }
     assert!(gaps[0].abs() < 1.0, "music that does not give way differs by {} LU", gaps[0]);
     assert!(gaps[1] > 4.0, "music that gives way is only {} LU softer", gaps[1]);
@@ -168,7 +168,7 @@ async fn music_alone_goes_round_and_fades() {
         }
         let scored = scored(&engine, &samples, input).await.unwrap();
         is_whole(&scored, 7.0);
-        assert_eq!(scored.output["has_speech"], false);
+        assert_eq!(scored.output["has_sound"], false);
         assert_eq!(pictures(&scored.video), pictures(&silent));
         let at = |second: f64| lufs(&scored.video, second..second + 0.5, "anull");
         let first = at(0.2);
