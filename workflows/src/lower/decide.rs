@@ -132,6 +132,8 @@ impl Lowered {
             reasons.join("; ")
         } else if self.clip.is_none() {
             return fate(stream, Way::Copied, &codec, format!("`{format}` holds `{codec}`"));
+        } else if self.seeks_badly {
+            "a clip of a file without an index cannot be copied to the frame".to_owned()
         } else if codec == "h264" {
             // Both ends are encoded as what is between them.
             self.coding.codec = PictureCodec::H264;
@@ -501,6 +503,11 @@ mod tests {
             let facts = Facts { format: "mpegts".to_owned(), ..facts(&FILM) };
             let clip = Some(Clip { from_s, to_s });
             let lowered = lower(&Plan { clip, ..plan(&facts, Format::Mp4) }).unwrap();
+            assert_eq!(
+                ways(&lowered)[0],
+                Way::Encoded,
+                "what is sought comes too early for a copy"
+            );
             assert_eq!(lowered.seek().join(" "), early);
             let output = lowered.output().join(" ");
             assert!(output.starts_with(&format!("{trim}-map 0:0")), "{output}");

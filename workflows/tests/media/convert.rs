@@ -239,7 +239,7 @@ async fn what_cannot_be_cut_is_encoded_and_says_why() {
         (&film, 1.5, 2.5, "no two keyframes lie in the clip"),
         (&turned, 0.5, 5.0, "its pictures are turned"),
         (&deep, 0.5, 5.0, "no encoder here writes what could be joined to its pictures"),
-        (&stream, 0.5, 5.0, "its times begin too late"),
+        (&stream, 0.5, 5.0, "a clip of a file without an index cannot be copied to the frame"),
     ] {
         let asked = json!({ "from_s": from, "to_s": to });
         let done = convert(&engine, &samples, source, asked).await;
@@ -446,4 +446,21 @@ async fn a_result_is_as_long_as_what_is_kept_of_its_source() {
         let failure = run(&engine, "convert", input).await.unwrap_err();
         assert_eq!(failure.code, code, "{more}: {}", failure.message);
     }
+}
+
+/// What is sought there comes seconds too early, which no copy leaves out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_of_a_source_that_seeks_badly_is_not_cut() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let stream = samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=96x64:rate=25:duration=18 -f lavfi -t 18 -i sine \
+         -c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p -c:a aac -muxdelay 0 -muxpreload 0",
+        "a.ts",
+    );
+    let asked = json!({ "from_s": 12.5, "to_s": 16 });
+    let done = convert(&engine, &samples, &stream, asked).await;
+    assert_eq!(done.ways(), ["encoded", "encoded"], "{}", done.output);
+    assert!((done.output["duration_s"].as_f64().unwrap() - 3.5).abs() < 0.1, "{}", done.output);
+    assert_eq!(shown(&done.file).len(), 88);
 }
