@@ -199,12 +199,14 @@ impl<'a> Mix<'a> {
         heard.extend(input_args(&self.music));
         let pictures = format!("0:{}", self.pictures);
         let copied = ["-map", &pictures, "-sn", "-dn", "-c:v", "copy"].map(OsString::from);
+        let codec = self.video.facts.first(StreamKind::Video).and_then(|it| it.codec.as_deref());
+        let tags = self.target.tags(codec).into_iter().map(OsString::from);
         Film {
             score: Score { length_s: self.length_s, ..self.score },
             heard,
             beside: Vec::new(),
             promise: self.promise,
-            copied: copied.into(),
+            copied: copied.into_iter().chain(tags).collect(),
             behind: self.target.muxer().iter().map(OsString::from).collect(),
             to: self.to,
         }

@@ -129,10 +129,8 @@ fn copied(facts: &Facts, format: Format) -> Vec<String> {
         let copy = if format.holds(stream.kind, codec) { "copy" } else { "subrip" };
         args.extend([format!("-c:s:{n}"), copy.to_owned()]);
     }
-    let picture = facts.first(StreamKind::Video).and_then(|stream| stream.codec.as_deref());
-    if let Some(tag) = picture.and_then(|codec| format.tag(codec)) {
-        args.extend(["-tag:v".to_owned(), tag.to_owned()]);
-    }
+    let pictures = kept(facts).filter(|stream| stream.kind == StreamKind::Video);
+    args.extend(format.tags(pictures.map(|stream| stream.codec.as_deref().unwrap_or_default())));
     args
 }
 
@@ -162,7 +160,7 @@ mod tests {
             (
                 vec![(Video, "hevc"), (Other, "bin_data"), (Audio, "mp3"), (Picture, "png")],
                 Format::Mp4,
-                "-map 0:0 -map 0:2 -c:v copy -c:a copy -tag:v hvc1",
+                "-map 0:0 -map 0:2 -c:v copy -c:a copy -tag:v:0 hvc1",
             ),
             (
                 vec![(Video, "vp8"), (Audio, "opus")],

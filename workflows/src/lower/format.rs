@@ -169,10 +169,13 @@ impl Format {
         }
     }
 
-    /// The mark that players look for in front of pictures, where ffmpeg writes another one.
-    pub(crate) fn tag(self, codec: &str) -> Option<&'static str> {
+    /// The arguments that mark tracks of pictures of these codings as players look for them, where
+    /// ffmpeg writes another mark.
+    pub(crate) fn tags<'a>(self, codecs: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         // With `hev1`, what ffmpeg writes of itself, Apple's players show nothing.
-        (codec == "hevc" && matches!(self, Self::Mp4 | Self::Mov)).then_some("hvc1")
+        let is_marked = |codec| codec == "hevc" && matches!(self, Self::Mp4 | Self::Mov);
+        let each = codecs.into_iter().enumerate().filter(|(_, codec)| is_marked(*codec));
+        each.flat_map(|(n, _)| [format!("-tag:v:{n}"), "hvc1".to_owned()]).collect()
     }
 
     /// What pictures are encoded as, unless something else is asked for.
@@ -257,9 +260,18 @@ mod tests {
         ] {
             assert_eq!(Format::of_pictures(codec), format, "{codec}");
         }
-        assert_eq!(Format::Mp4.tag("hevc"), Some("hvc1"));
-        assert_eq!(Format::Mkv.tag("hevc"), None);
-        assert_eq!(Format::Mov.tag("h264"), None);
+    }
+
+    #[test]
+    fn each_track_has_the_mark_that_players_look_for() {
+        for (format, codecs, expected) in [
+            (Format::Mp4, &["hevc"][..], "-tag:v:0 hvc1"),
+            (Format::Mov, &["h264", "hevc"], "-tag:v:1 hvc1"),
+            (Format::Mov, &["h264"], ""),
+            (Format::Mkv, &["hevc"], ""),
+        ] {
+            assert_eq!(format.tags(codecs.iter().copied()).join(" "), expected, "{codecs:?}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Lowered {
         let mut args = vec!["-map".to_owned(), format!("{input}:{}", fate.stream)];
         if fate.way == Way::Copied {
             args.extend(["-c:v".to_owned(), "copy".to_owned()]);
-            args.extend(self.tag(fate.codec.as_deref().unwrap_or_default()));
+            args.extend(self.format.tags(fate.codec.as_deref()));
             return args;
         }
         let filters: Vec<&str> =
@@ -155,13 +155,8 @@ impl Lowered {
         args.extend(["-fps_mode", "vfr"].map(str::to_owned));
         let Coding { codec, quality } = self.coding;
         args.extend(picture_args(codec, quality, self.maker).unwrap_or_default());
-        args.extend(self.tag(codec.codec()));
+        args.extend(self.format.tags([codec.codec()]));
         args
-    }
-
-    fn tag(&self, codec: &str) -> Vec<String> {
-        let tag = self.format.tag(codec);
-        tag.map_or(Vec::new(), |tag| vec!["-tag:v".to_owned(), tag.to_owned()])
     }
 
     /// The arguments for sound and subtitles that come from an input.

@@ -331,3 +331,26 @@ async fn copied_pictures_are_not_decoded_again() {
     let copied = json!({ "media": file, "expect_video": true, "decode_video": false });
     step(&engine, "media.verify", copied).await.unwrap();
 }
+
+/// With ffmpeg's own mark in front of them Apple's players show no HEVC.
+#[tokio::test(flavor = "multi_thread")]
+async fn copied_hevc_has_the_mark_that_players_look_for() {
+    let samples = Samples::new();
+    let music = tone(&samples);
+    let engine = engine(&offline()).await;
+    let film = samples.ffmpeg(
+        "-f lavfi -i testsrc2=size=160x120:rate=10:duration=2 -c:v libx265 -pix_fmt yuv420p \
+         -x265-params log-level=none",
+        "a.mkv",
+    );
+    let scored = scored(&engine, &samples, json!({ "video": film, "music": music })).await.unwrap();
+    let tags = ffprobe(&scored.video, "stream=codec_name,codec_tag_string");
+    assert_eq!(tags, "hevc,hvc1\naac,mp4a");
+    // Each track has its own.
+    samples.ffmpeg("-i a.mkv -c:v libx264 -preset ultrafast -pix_fmt yuv420p", "b.mkv");
+    let both = samples.ffmpeg("-i b.mkv -i a.mkv -map 0 -map 1 -c copy", "both.mkv");
+    let input = json!({ "video": stored(&engine, &both) });
+    let muxed = step(&engine, "ffmpeg.mux_subtitles", input).await.unwrap();
+    let file = samples.write("both.mp4", bytes(&engine, &muxed["video"]));
+    assert_eq!(ffprobe(&file, "stream=codec_name,codec_tag_string"), "h264,avc1\nhevc,hvc1");
+}
