@@ -12,7 +12,10 @@ pub const DEFAULT_FETCH_MS: u64 = 10 * 60 * 1_000;
 /// Redirects that are followed: enough for a shortener and a store. Beyond it: `fetch.redirects`.
 pub const MAX_REDIRECTS_COUNT: usize = 5;
 
-/// Times that a download which broke off is taken up again within one attempt. Beyond it:
+/// How much of a server's refusal is read for its reason; the rest is not looked at.
+pub const MAX_REFUSAL_BYTES: usize = 4 * 1024;
+
+/// Times that a download which broke off is taken up again without any byte more. Beyond it:
 /// `fetch.broken`, which may be retried from the start.
 pub const MAX_RESUMES_COUNT: u32 = 5;
 

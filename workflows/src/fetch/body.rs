@@ -19,6 +19,8 @@ pub(super) struct Body {
     file: File,
     meter: Meter,
     written: u64,
+    /// The most that was ever here: where all begins anew it stays.
+    most: u64,
     /// How long the whole is, where somebody said so.
     length: Option<u64>,
     validator: Option<String>,
@@ -38,7 +40,7 @@ impl Body {
     pub(super) async fn create(to: &Path, meter: Meter) -> StepResult<Self> {
         let file = File::create(to).await.map_err(room::explain)?;
         let (written, length, validator) = (0, None, None);
-        Ok(Self { to: to.to_owned(), file, meter, written, length, validator })
+        Ok(Self { to: to.to_owned(), file, meter, written, most: 0, length, validator })
     }
 
     /// What is said of the length before the file comes.
@@ -57,6 +59,16 @@ impl Body {
         Some((self.written, self.validator.as_deref()?)).filter(|(written, _)| *written > 0)
     }
 
+    /// The most bytes that have come in one go and its resumes.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Where to go on is not known any more.
+    pub(super) fn ask_for_the_whole(&mut self) {
+        self.validator = None;
+    }
+
     /// Takes in a response to its end. `None` when it broke off and may be taken up again.
     ///
     /// # Errors
@@ -67,7 +79,7 @@ impl Body {
             Part::Rest => {}
             Part::Foreign => {
                 // Without a mark to go by the next request is for the whole.
-                self.validator = None;
+                self.ask_for_the_whole();
                 return Ok(None);
             }
         }
@@ -81,6 +93,7 @@ impl Body {
             self.file.write_all(&piece).await.map_err(room::explain)?;
             let before = self.written / ROOM_CHECK_BYTES;
             self.written += piece.len() as u64;
+            self.most = self.most.max(self.written);
             if self.written / ROOM_CHECK_BYTES > before {
                 room::check(self.directory(), 0)?;
             }

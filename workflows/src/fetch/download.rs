@@ -15,11 +15,9 @@ use super::meter::Meter;
 use super::resolver::{PublicOnly, is_not_public};
 use super::target;
 use crate::limits::{
-    CONNECT_TIMEOUT, MAX_REDIRECTS_COUNT, MAX_RESUMES_COUNT, READ_TIMEOUT, RESUME_PAUSE,
+    CONNECT_TIMEOUT, MAX_REDIRECTS_COUNT, MAX_REFUSAL_BYTES, MAX_RESUMES_COUNT, READ_TIMEOUT,
+    RESUME_PAUSE,
 };
-
-/// How much of a refusal is read for its reason.
-const SAID_BYTES: usize = 4 * 1024;
 
 /// Fetches files over HTTP.
 pub(super) struct Downloader {
@@ -41,27 +39,39 @@ impl Downloader {
         let url = target::read(source, self.allow_private)?;
         let mut body = Body::create(to, meter).await?;
         body.announce(self.length(&url).await?)?;
-        for round in 0..=MAX_RESUMES_COUNT {
-            if round > 0 {
-                tokio::time::sleep(RESUME_PAUSE * round).await;
-            }
-            let mut headers = HeaderMap::new();
-            if let Some((from, validator)) = body.resume_at() {
-                headers.insert(RANGE, header(&format!("bytes={from}-"))?);
-                headers.insert(IF_RANGE, header(validator)?);
-            }
-            let asked = self.follow(Method::GET, &url, &headers).await;
-            let response = match asked {
-                Ok((response, _)) => response,
-                // A server that just fell over needs a moment; the first failure is the caller's.
-                Err(error) if round > 0 && error.0.code == "fetch.connect" => continue,
-                Err(error) => return Err(error),
-            };
-            if body.take(response).await?.is_some() {
+        // Rounds since more came than ever before.
+        let mut idle = 0;
+        loop {
+            let had = body.most();
+            if self.go_on(&url, &mut body).await? {
                 return Ok(());
             }
+            idle = if body.most() > had { 1 } else { idle + 1 };
+            if idle > MAX_RESUMES_COUNT {
+                return Err(body.broken(&target::shown(&url)));
+            }
+            tokio::time::sleep(RESUME_PAUSE * idle).await;
         }
-        Err(body.broken(&target::shown(&url)))
+    }
+
+    /// Asks for what is missing; answers whether all is there.
+    async fn go_on(&self, url: &Url, body: &mut Body) -> StepResult<bool> {
+        let mut headers = HeaderMap::new();
+        if let Some((from, validator)) = body.resume_at() {
+            headers.insert(RANGE, header(&format!("bytes={from}-"))?);
+            headers.insert(IF_RANGE, header(validator)?);
+        }
+        match self.follow(Method::GET, url, &headers).await {
+            Ok((response, _)) => Ok(body.take(response).await?.is_some()),
+            // A server that just fell over needs a moment; the first failure is the caller's.
+            Err(error) if error.0.retryable && body.most() > 0 => {
+                if error.0.code == "fetch.range" {
+                    body.ask_for_the_whole();
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// How long the file is, as far as the server says so before it sends it. Signed addresses
@@ -167,7 +177,7 @@ async fn check_status(url: &Url, mut response: Response) -> StepResult<Response>
     // The reason stands in the body; its first piece is enough.
     let said = if status.is_client_error() { response.chunk().await } else { Ok(None) };
     let said = said.ok().flatten().unwrap_or_default();
-    let said = String::from_utf8_lossy(&said[..said.len().min(SAID_BYTES)]);
+    let said = String::from_utf8_lossy(&said[..said.len().min(MAX_REFUSAL_BYTES)]);
     if is_expired(url, &said) {
         let message = format!("{message}: the time that the address was signed for is over");
         return Err(StepError::fatal("fetch.expired", message)

@@ -133,6 +133,15 @@ fn answer(request: &Request) -> Reply {
         "/cut-lying" => whole(two, "\"2\""),
         "/cut-unmarked" if !is_head && !again => half(),
         "/cut-forever" if !is_head => half(),
+        "/cut-often" if request.before == 3 && !is_head => Reply::new(503, "busy"),
+        "/cut-often" if !is_head => {
+            let (from, to) = (from.unwrap_or(0), from.unwrap_or(0) + 40_000);
+            let mut reply = if from == 0 { whole(one, "\"1\"") } else { rest(&one, from, "\"1\"") };
+            reply.cut(to - from);
+            reply
+        }
+        "/cut-unsure" if !is_head && !again => half().header("etag", "\"1\""),
+        "/cut-unsure" if from.is_some() => Reply::new(416, ""),
         _ => whole(one, "\"1\""),
     }
 }
@@ -159,6 +168,19 @@ async fn files_come_whole_whatever_the_server_can() {
         let fetched = fetched.unwrap_or_else(|failure| panic!("{path}: {failure}"));
         assert!(bytes(&engine, &fetched["file"]) == expected, "{path}: other bytes");
         assert_eq!(server.seen(path), asked, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_breaks_off_often_comes_as_long_as_more_of_it_comes() {
+    let server = Server::start(answer).await;
+    let engine = engine(&offline()).await;
+    for (path, asked) in [("/cut-often", 10), ("/cut-unsure", 4)] {
+        let with = json!({ "source": server.url(path), "max_bytes": "1MiB" });
+        let fetched = step(&engine, KIND, with).await;
+        let fetched = fetched.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+        assert!(bytes(&engine, &fetched["file"]) == film(1), "{path}: other bytes");
+        assert_eq!(server.seen(path).len(), asked, "{path}: {:?}", server.seen(path));
     }
 }
 

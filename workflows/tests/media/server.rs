@@ -54,6 +54,11 @@ impl Reply {
         self
     }
 
+    /// Hangs up after so many bytes of the body.
+    pub(crate) fn cut(&mut self, bytes: usize) {
+        self.body.truncate(bytes);
+    }
+
     pub(crate) fn endless(mut self) -> Self {
         self.then = Then::GoOn;
         self
