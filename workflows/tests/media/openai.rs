@@ -115,6 +115,9 @@ async fn the_recogniser_here_takes_over_only_where_the_workflow_says_so() {
     let output = run(&engine, "caption", input).await.unwrap();
     assert_eq!(output["provider"], "pocketsphinx");
     assert_eq!(output["draft"], true);
+    // Where it cannot help, the failure of the service is that of the job.
+    let input = json!({ "video": film, "language": "de" });
+    assert_eq!(code(run(&engine, "caption", input).await), "speech.provider_key");
 }
 
 #[tokio::test(flavor = "multi_thread")]
