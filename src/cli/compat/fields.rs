@@ -78,7 +78,7 @@ impl Fields {
     /// A number from 0 that may be absent.
     pub(super) fn number(&mut self, name: &str, default: f64, most: f64) -> f64 {
         let Some(value) = self.fields.get(name).cloned() else { return default };
-        let said = match value.as_f64() {
+        let said = match numeric(&value) {
             Some(number) if (0.0..=most).contains(&number) => return number,
             Some(number) if number < 0.0 => bound("greater_than_equal", 0.0),
             Some(_) => bound("less_than_equal", most),
@@ -91,12 +91,14 @@ impl Fields {
     /// A whole number within bounds that may be absent.
     pub(super) fn whole(&mut self, name: &str, default: u64, least: u64, most: u64) -> u64 {
         let Some(value) = self.fields.get(name).cloned() else { return default };
-        let said = match (value.as_u64(), value.as_f64()) {
-            (Some(number), _) if (least..=most).contains(&number) => return number,
-            (Some(number), _) if number > most => bound("less_than_equal", most as f64),
-            (Some(_), _) => bound("greater_than_equal", least as f64),
-            (None, Some(number)) if number < 0.0 => bound("greater_than_equal", least as f64),
-            (None, _) => ("int_type", "Input should be a valid integer".to_owned()),
+        let said = match numeric(&value) {
+            Some(number) if number.fract() != 0.0 => {
+                ("int_type", "Input should be a valid integer".to_owned())
+            }
+            Some(number) if number < least as f64 => bound("greater_than_equal", least as f64),
+            Some(number) if number > most as f64 => bound("less_than_equal", most as f64),
+            Some(number) => return number as u64,
+            None => ("int_type", "Input should be a valid integer".to_owned()),
         };
         self.refuse(said.0, json!(["body", name]), &said.1, &value);
         default
@@ -127,6 +129,12 @@ impl Fields {
         self.wrong.push(misfit(kind, place, message, input));
         Value::Null
     }
+}
+
+/// A number as the original takes it: written as one, or as a text that is one.
+fn numeric(value: &Value) -> Option<f64> {
+    let text = value.as_str().and_then(|text| text.trim().parse().ok());
+    value.as_f64().or(text).filter(|number: &f64| number.is_finite())
 }
 
 fn bound(kind: &'static str, limit: f64) -> (&'static str, String) {

@@ -159,6 +159,13 @@ mod tests {
                     "video_volume": 0.0, "voiceover_volume": 10.0 }),
             ),
             (
+                Kind::Merge,
+                json!({ "scene_clip_urls": [a], "voiceover_urls": [b], "width": 720.0,
+                    "height": " 1280 ", "video_volume": "0.5" }),
+                json!({ "scenes": [a], "voices": [b], "width": 720, "height": 1280,
+                    "video_volume": 0.5, "voiceover_volume": 2.0 }),
+            ),
+            (
                 Kind::BackgroundMusic,
                 json!({ "video_url": a, "music_url": b, "music_volume": 0.5 }),
                 json!({ "video": a, "music": b, "music_volume": 0.5, "video_volume": 1.0 }),
@@ -200,6 +207,18 @@ mod tests {
                 json!({ "scene_clip_urls": [a], "voiceover_urls": [a], "width": 479 }),
                 422,
                 "greater_than_equal",
+            ),
+            (
+                Kind::Merge,
+                json!({ "scene_clip_urls": [a], "voiceover_urls": [a], "width": 720.5 }),
+                422,
+                "int_type",
+            ),
+            (
+                Kind::Merge,
+                json!({ "scene_clip_urls": [a], "voiceover_urls": [a], "width": "wide" }),
+                422,
+                "int_type",
             ),
             (
                 Kind::BackgroundMusic,
