@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use callsheet::{EngineError, Failure, JobStatus, JobView, Phase, StepStatus, Timestamp};
-use chrono::{DateTime, SecondsFormat, Utc};
+use callsheet::{EngineError, Failure, JobStatus, JobView, Phase, StepStatus};
 use serde_json::{Value, json};
 
 use super::tasks::Kind;
+use crate::cli::print::rfc3339;
 
 /// A refusal: `{"detail": …}`.
 #[derive(Debug)]
@@ -80,9 +80,9 @@ pub(super) fn task_of(view: &JobView, videos: &str) -> Value {
         "status": word_of(view),
         "video_url": file.filter(|_| status == JobStatus::Succeeded),
         "error": error_of(view),
-        "created_at": instant(view.head.submitted_at),
-        "updated_at": instant(view.head.changed_at),
-        "completed_at": status.has_ended().then(|| instant(view.head.changed_at)),
+        "created_at": rfc3339(view.head.submitted_at),
+        "updated_at": rfc3339(view.head.changed_at),
+        "completed_at": status.has_ended().then(|| rfc3339(view.head.changed_at)),
     })
 }
 
@@ -109,9 +109,4 @@ fn error_of(view: &JobView) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn instant(at: Timestamp) -> String {
-    let time = DateTime::<Utc>::from_timestamp_millis(at.0).unwrap_or(DateTime::UNIX_EPOCH);
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -61,26 +61,8 @@ pub(crate) async fn attach_or_submit(
 
 /// Stands for a workflow and an input: equal for equal ones, whatever the order of the fields.
 fn label(workflow_digest: &str, input: &Value) -> String {
-    let text = format!("{workflow_digest}\n{}", canonical(input));
+    let text = format!("{workflow_digest}\n{}", callsheet_engine::canonical_json(input));
     Digest::of(text.as_bytes()).to_string()
-}
-
-/// JSON with the fields of every object in the order of their names.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
-            let fields = fields.iter().map(|(name, inner)| {
-                format!("{}:{}", Value::String((*name).clone()), canonical(inner))
-            });
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-        }
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
