@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::upload::take_along;
 use super::{ServerArgs, show};
 use crate::cli::error::{CliError, Exit, Result};
-use crate::cli::run::{Given, InputArgs, gather};
+use crate::cli::run::{Given, InputArgs, gather, inner_inputs, make_absolute};
 use crate::cli::{env, print, source};
 
 /// Examples at the foot of `callsheet submit --help`.
@@ -96,6 +96,16 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit> {
         (known.input, SubmitRequest { workflow, ..SubmitRequest::default() })
     };
     let mut input = gather(&args.input, schema.as_ref())?;
+    let whole = schema.as_ref().unwrap_or(&Value::Null);
+    let mut inner = BTreeMap::new();
+    inner_inputs(whole, &mut input, &mut |name, _| drop(inner.insert(name.to_owned(), None)));
+    for (name, schema) in &mut inner {
+        // What is unknown the server tells of, item by item.
+        *schema = client.workflow(name).await.ok().and_then(|known| known.input);
+    }
+    inner_inputs(whole, &mut input, &mut |name, input| {
+        inner[name].iter().for_each(|schema| make_absolute(schema, input));
+    });
     take_along(&args.uploads, (&args.server, &client), schema.as_ref(), &mut input).await?;
     let (retention, cache) = (args.retention.clone(), args.no_cache.then_some(false));
     let webhook = args.webhook.clone().map(|url| Webhook {

@@ -28,6 +28,7 @@ use crate::cli::{batch, correct, env, offline, print, source};
 pub(crate) use files::{Landed, table, targets};
 pub(crate) use given::Given;
 pub(crate) use input::{InputArgs, gather, set_files};
+pub(crate) use paths::{inner_inputs, make_absolute};
 pub(crate) use watch::store_failed;
 
 use files::Landing;
@@ -110,7 +111,12 @@ async fn with_engine(
     signals: &mut Signals,
 ) -> Result<Exit> {
     let plan = source::plan(engine, &args.workflow)?;
-    let input = gather(&args.input, plan.workflow().input.as_ref())?;
+    let schema = plan.workflow().input.as_ref();
+    let mut input = gather(&args.input, schema)?;
+    inner_inputs(schema.unwrap_or(&Value::Null), &mut input, &mut |name, inner| {
+        let known = engine.workflow(name).and_then(|plan| plan.workflow().input.clone());
+        known.iter().for_each(|schema| make_absolute(schema, inner));
+    });
     // In a directory of our own a job that has succeeded is one whose files were never put in
     // place: otherwise the directory would be gone.
     let since = if data.is_temporary { Timestamp(0) } else { opened_at };
