@@ -1,5 +1,5 @@
-//! Contents that were read through a while ago and have not been touched since: to hash a film again
-//! in each step that opens it takes longer than what many a step does with it.
+//! Contents that were read through a while ago and have not been touched since: to hash a film
+//! again in each step that opens it takes longer than what many a step does with it.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
