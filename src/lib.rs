@@ -83,8 +83,8 @@ pub use callsheet_engine::{
 };
 pub use callsheet_storage::maintenance;
 pub use callsheet_storage::{
-    Artifact, ArtifactError, ArtifactStore, Digest, JobHead, JobStatus, ListQuery, Page, Record,
-    Reservation, SledStore, Store, StoreError, StoreStats,
+    Artifact, ArtifactError, ArtifactStore, Digest, Hashed, Hashing, JobHead, JobStatus, ListQuery,
+    Page, Record, Reservation, SledStore, Store, StoreError, StoreStats,
 };
 
 // --- optional parts ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use callsheet_engine::{
     ItemIndex, JobId, JobOptions, JobState, Plan, StartStep, StepIndex, Timestamp, Token, Work,
     idempotency_key,
 };
-use callsheet_storage::{Artifact, ArtifactError, ArtifactStore, Digest, Hold};
+use callsheet_storage::{Artifact, ArtifactError, ArtifactStore, Digest, Hashed, Hold};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -300,6 +300,21 @@ impl StepContext {
     ) -> StepResult<Artifact> {
         let (file, name, media_type) = (file.into(), name.into(), media_type.into());
         let put = self.put(move |store| store.put_file(&file)).await;
+        put.map(|(artifact, size)| Artifact { artifact, name, media_type, size })
+    }
+
+    /// As [`put_file`](Self::put_file), for a file that was hashed while it was written.
+    ///
+    /// # Errors
+    /// As [`put_file`](Self::put_file).
+    pub async fn put_hashed(
+        &self,
+        (file, hashed): (impl Into<PathBuf>, Hashed),
+        name: impl Into<String>,
+        media_type: impl Into<String>,
+    ) -> StepResult<Artifact> {
+        let (file, name, media_type) = (file.into(), name.into(), media_type.into());
+        let put = self.put(move |store| store.put_hashed(&file, hashed)).await;
         put.map(|(artifact, size)| Artifact { artifact, name, media_type, size })
     }
 

@@ -17,8 +17,8 @@ mod sled_store;
 mod store;
 
 pub use artifacts::{
-    Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, Due, Hold, Keep, Reservation,
-    ResultKey, ResultStore, Terms, Trimmed, is_plain_name, mentions,
+    Artifact, ArtifactError, ArtifactStore, BadDigest, Digest, Due, Hashed, Hashing, Hold, Keep,
+    Reservation, ResultKey, ResultStore, Terms, Trimmed, is_plain_name, mentions,
 };
 pub use error::StoreError;
 pub use memory::MemoryStore;

@@ -2,6 +2,7 @@
 
 mod checked;
 mod digest;
+mod hashing;
 mod keep;
 mod ledger;
 mod mentions;
@@ -12,6 +13,7 @@ mod store;
 mod sweep;
 
 pub use digest::{BadDigest, Digest};
+pub use hashing::{Hashed, Hashing};
 pub use keep::Keep;
 pub use ledger::{Hold, Reservation};
 pub use mentions::mentions;

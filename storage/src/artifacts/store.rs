@@ -12,6 +12,7 @@ use callsheet_engine::mutated;
 
 use super::Digest;
 use super::checked::Checked;
+use super::hashing::{Hashed, Hashing};
 use super::keep::Keep;
 use super::ledger::{Hold, Ledger, Reservation};
 use super::staging::{Staging, make_dir};
@@ -182,6 +183,23 @@ impl ArtifactStore {
     /// # Errors
     /// When it is no regular file, or cannot be read, moved or written; it is then still there.
     pub fn put_file(&self, path: &Path) -> Result<(Digest, u64), ArtifactError> {
+        self.take_over(path, None)
+    }
+
+    /// As [`put_file`](Self::put_file), for a file that was hashed while it was written: it is not
+    /// read again. Whoever wrote it answers for its being what was hashed.
+    ///
+    /// # Errors
+    /// As [`put_file`](Self::put_file).
+    pub fn put_hashed(&self, path: &Path, hashed: Hashed) -> Result<(Digest, u64), ArtifactError> {
+        self.take_over(path, Some(hashed))
+    }
+
+    fn take_over(
+        &self,
+        path: &Path,
+        hashed: Option<Hashed>,
+    ) -> Result<(Digest, u64), ArtifactError> {
         let known = fs::symlink_metadata(path).map_err(|e| io_error("read", path, e))?;
         if !known.is_file() {
             return Err(ArtifactError::NotAFile { path: path.to_owned() });
@@ -190,7 +208,9 @@ impl ArtifactStore {
         // A file with a second name could be changed through it after it was hashed.
         let moved = known.nlink() == 1 && fs::rename(path, &temp_path).is_ok();
         if moved {
-            let stored = self.adopt(&temp_path);
+            // One of another size was written to since.
+            let hashed = hashed.filter(|hashed| hashed.size() == known.len());
+            let stored = self.adopt(&temp_path, hashed);
             if stored.is_err() {
                 // Nothing of the caller's may be lost by a failure of ours.
                 let _ = fs::rename(&temp_path, path);
@@ -301,10 +321,17 @@ impl ArtifactStore {
     }
 
     /// Stores a file that has been moved to the staging directory.
-    fn adopt(&self, temp_path: &Path) -> Result<(Digest, u64), ArtifactError> {
+    fn adopt(
+        &self,
+        temp_path: &Path,
+        hashed: Option<Hashed>,
+    ) -> Result<(Digest, u64), ArtifactError> {
         let mut file = File::open(temp_path).map_err(|e| io_error("read", temp_path, e))?;
-        let hashed = copy_hashing(&mut file, &mut io::sink());
-        let (digest, size) = hashed.map_err(|e| io_error("read", temp_path, e))?;
+        let (digest, size) = match hashed {
+            Some(hashed) => (hashed.digest(), hashed.size()),
+            None => copy_hashing(&mut file, &mut io::sink())
+                .map_err(|e| io_error("read", temp_path, e))?,
+        };
         self.settle(&file, temp_path, (&digest, size), &self.reservation())?;
         Ok((digest, size))
     }
@@ -406,7 +433,7 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 fn copy_hashing(from: &mut impl Read, to: &mut impl Write) -> io::Result<(Digest, u64)> {
-    let mut hasher = blake3::Hasher::new();
+    let mut hashing = Hashing::default();
     let mut chunk = vec![0; COPY_CHUNK_BYTES];
     loop {
         let count = match from.read(&mut chunk) {
@@ -415,10 +442,11 @@ fn copy_hashing(from: &mut impl Read, to: &mut impl Write) -> io::Result<(Digest
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        hasher.update(&chunk[..count]);
+        hashing.update(&chunk[..count]);
         to.write_all(&chunk[..count])?;
     }
-    Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count()))
+    let hashed = hashing.finish();
+    Ok((hashed.digest(), hashed.size()))
 }
 
 /// Whether what was found under a name is what belongs there.
@@ -513,6 +541,23 @@ pub(super) mod tests {
         assert_eq!(size, 15);
         assert!(!path.exists());
         assert_eq!(fs::metadata(store.verify(&digest).unwrap()).unwrap().ino(), inode, "moved");
+    }
+
+    #[test]
+    fn a_file_that_was_hashed_while_it_was_written_is_not_read_again() {
+        let (root, store) = new_store();
+        let path = root.path().join("file");
+        let mut hashing = Hashing::default();
+        hashing.update(b"con");
+        hashing.update(b"tent");
+        // Of the same length, and not what was hashed: had it been read, it would be seen.
+        fs::write(&path, "CONTENT").unwrap();
+        let (digest, size) = store.put_hashed(&path, hashing.finish()).unwrap();
+        assert_eq!((digest, size), (Digest::of(b"content"), 7));
+        assert!(store.verify(&digest).is_err());
+        fs::write(&path, "longer").unwrap();
+        let (digest, _) = store.put_hashed(&path, hashing.finish()).unwrap();
+        assert_eq!(digest, Digest::of(b"longer"), "what was written to since is read");
     }
 
     #[test]

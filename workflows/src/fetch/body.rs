@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use callsheet_actors::{StepError, StepResult};
+use callsheet_storage::{Hashed, Hashing};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED};
 use reqwest::{Response, StatusCode};
 use tokio::fs::File;
@@ -19,6 +20,8 @@ pub(super) struct Body {
     file: File,
     meter: Meter,
     written: u64,
+    /// Of what is written so far.
+    hashing: Hashing,
     /// The most that was ever here: where all begins anew it stays.
     most: u64,
     /// How long the whole is, where somebody said so.
@@ -39,8 +42,9 @@ enum Part {
 impl Body {
     pub(super) async fn create(to: &Path, meter: Meter) -> StepResult<Self> {
         let file = File::create(to).await.map_err(room::explain)?;
-        let (written, length, validator) = (0, None, None);
-        Ok(Self { to: to.to_owned(), file, meter, written, most: 0, length, validator })
+        let hashing = Hashing::default();
+        let (to, length, validator) = (to.to_owned(), None, None);
+        Ok(Self { to, file, meter, written: 0, hashing, most: 0, length, validator })
     }
 
     /// What is said of the length before the file comes.
@@ -91,6 +95,7 @@ impl Body {
             };
             self.meter.add(piece.len())?;
             self.file.write_all(&piece).await.map_err(room::explain)?;
+            self.hashing.update(&piece);
             let before = self.written / ROOM_CHECK_BYTES;
             self.written += piece.len() as u64;
             self.most = self.most.max(self.written);
@@ -101,6 +106,11 @@ impl Body {
         // Without it the last piece may still wait in memory when the file is read.
         self.file.flush().await.map_err(room::explain)?;
         Ok(self.length.is_none_or(|length| self.written >= length).then_some(()))
+    }
+
+    /// What has come, by its name.
+    pub(super) fn hashed(&self) -> Hashed {
+        self.hashing.finish()
     }
 
     /// What came before it broke off for good.
@@ -126,6 +136,7 @@ impl Body {
             self.file = File::create(&self.to).await.map_err(room::explain)?;
             self.meter.begin_anew();
             self.written = 0;
+            self.hashing = Hashing::default();
         }
         self.validator = validator(response.headers());
         let said = response.content_length().or(self.length);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use callsheet_actors::{StepError, StepResult};
+use callsheet_storage::Hashed;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
 };
@@ -35,7 +36,12 @@ impl Downloader {
     ///
     /// # Errors
     /// `fetch.*`; what may pass, such as a broken connection or an overloaded server, is retryable.
-    pub(super) async fn download(&self, source: &str, to: &Path, meter: Meter) -> StepResult<()> {
+    pub(super) async fn download(
+        &self,
+        source: &str,
+        to: &Path,
+        meter: Meter,
+    ) -> StepResult<Hashed> {
         let url = target::read(source, self.allow_private)?;
         let mut body = Body::create(to, meter).await?;
         body.announce(self.length(&url).await?)?;
@@ -44,7 +50,7 @@ impl Downloader {
         loop {
             let had = body.most();
             if self.go_on(&url, &mut body).await? {
-                return Ok(());
+                return Ok(body.hashed());
             }
             idle = if body.most() > had { 1 } else { idle + 1 };
             if idle > MAX_RESUMES_COUNT {

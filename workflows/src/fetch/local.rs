@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use callsheet_actors::{StepError, StepResult};
+use callsheet_storage::{Hashed, Hashing};
 use rustix::fs::OFlags;
 
 use super::meter::Meter;
@@ -17,13 +18,13 @@ use crate::wanted;
 ///
 /// # Errors
 /// `fetch.not_found`, `fetch.not_a_file`, `fetch.unreadable`, `fetch.too_large`.
-pub(super) async fn copy(from: &Path, to: &Path, meter: Meter) -> StepResult<()> {
+pub(super) async fn copy(from: &Path, to: &Path, meter: Meter) -> StepResult<Hashed> {
     let (from, to) = (from.to_owned(), to.to_owned());
     let context = meter.context().clone();
     context.blocking(move || copy_now(&from, &to, meter)).await
 }
 
-fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
+fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<Hashed> {
     let source = open(from)?;
     let length = source.metadata().map_err(|error| unreadable(from, &error))?.len();
     meter.expect(Some(length))?;
@@ -33,14 +34,16 @@ fn copy_now(from: &Path, to: &Path, mut meter: Meter) -> StepResult<()> {
     // nobody's business, and some of them wait for ever.
     let mut source = source.take(length);
     let mut piece = vec![0; COPY_PIECE_BYTES];
+    let mut hashing = Hashing::default();
     let wanted = wanted::by(meter.context());
     loop {
         wanted()?;
         let count = source.read(&mut piece).map_err(|error| unreadable(from, &error))?;
         if count == 0 {
-            return Ok(());
+            return Ok(hashing.finish());
         }
         meter.add(count)?;
+        hashing.update(&piece[..count]);
         copy.write_all(&piece[..count]).map_err(room::explain)?;
     }
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use callsheet_actors::{Step, StepContext, StepError, StepResult};
-use callsheet_storage::Artifact;
+use callsheet_storage::{Artifact, Hashed};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ impl Fetch {
         }
     }
 
-    async fn bring(&self, source: &str, to: &Path, meter: Meter) -> StepResult<()> {
+    async fn bring(&self, source: &str, to: &Path, meter: Meter) -> StepResult<Hashed> {
         if is_address(source) {
             return self.downloader.download(source, to, meter).await;
         }
@@ -103,16 +103,16 @@ impl Fetch {
         let to = context.work_dir()?.join("source");
         let meter = Meter::new(context.clone(), input.max_bytes.0);
         let limit = input.timeout.0;
-        match tokio::time::timeout(limit, self.bring(source, &to, meter)).await {
+        let hashed = match tokio::time::timeout(limit, self.bring(source, &to, meter)).await {
             Ok(brought) => brought?,
             Err(_) => {
                 let message = format!("the file was not here after {} s", limit.as_secs());
                 return Err(StepError::retryable("fetch.timeout", message)
                     .with_hint("raise `timeout`, or use a source that is nearer"));
             }
-        }
+        };
         let (name, media_type) = words(&to)?;
-        context.put_file(to, name, media_type).await
+        context.put_hashed((to, hashed), name, media_type).await
     }
 }
 

@@ -213,6 +213,32 @@ fn software(codec: PictureCodec, quality: Quality) -> Vec<String> {
     args
 }
 
+impl SoundCodec {
+    /// What of a number of channels and of samples a second it cannot have; none when it can.
+    pub(crate) fn refusal(self, channels: Option<u32>, rate: Option<u32>) -> Option<String> {
+        let name = self.codec();
+        // Those of the encoders: libmp3lame, aac, libopus.
+        let (most_channels, rates): (u32, &[u32]) = match self {
+            Self::Mp3 => (2, &MP3_RATES),
+            Self::Aac => (8, &AAC_RATES),
+            Self::Opus => (8, &OPUS_RATES),
+            Self::Flac | Self::Pcm => (8, &[]),
+        };
+        if let Some(channels) = channels.filter(|channels| *channels > most_channels) {
+            return Some(format!("`{name}` has up to {most_channels} channels, not {channels}"));
+        }
+        let rate = rate.filter(|rate| !rates.is_empty() && !rates.contains(rate))?;
+        let known: Vec<String> = rates.iter().map(u32::to_string).collect();
+        let known = known.join(", ");
+        Some(format!("`{name}` has {known} samples a second, not {rate}"))
+    }
+}
+
+const MP3_RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+const AAC_RATES: [u32; 12] =
+    [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000];
+const OPUS_RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
+
 /// The arguments that encode sound.
 pub(crate) fn sound_args(codec: SoundCodec, kbps: Option<u32>, channels: u32) -> Vec<String> {
     let mut args = vec!["-c:a".to_owned(), codec.encoder().to_owned()];

@@ -34,7 +34,7 @@ pub(crate) fn lower(plan: &Plan<'_>) -> StepResult<Lowered> {
         subtitles: Vec::new(),
     };
     for stream in &plan.facts.streams {
-        let fate = lowered.choose(plan, stream);
+        let fate = lowered.choose(plan, stream)?;
         lowered.fates.push(fate);
     }
     if lowered.fates.iter().all(|fate| fate.way == Way::LeftOut) {
@@ -103,15 +103,15 @@ impl Lowered {
         last.unwrap_or(whole).filter(|_| !plan.facts.guesses_length())
     }
 
-    fn choose(&mut self, plan: &Plan<'_>, stream: &Stream) -> Fate {
-        match (stream.kind, &plan.picture, &plan.sound) {
+    fn choose(&mut self, plan: &Plan<'_>, stream: &Stream) -> StepResult<Fate> {
+        Ok(match (stream.kind, &plan.picture, &plan.sound) {
             (StreamKind::Video, Some(wish), _) => self.choose_pictures(wish, stream),
-            (StreamKind::Audio, _, Some(wish)) => self.choose_sound(wish, stream),
+            (StreamKind::Audio, _, Some(wish)) => return self.choose_sound(wish, stream),
             (StreamKind::Subtitle, ..) if plan.subtitles => self.choose_subtitles(stream),
             (StreamKind::Picture, ..) => left(stream, "a cover is not kept"),
             (StreamKind::Other, ..) => left(stream, "it is neither picture, sound nor text"),
             _ => left(stream, "it is not wanted"),
-        }
+        })
     }
 
     fn choose_pictures(&mut self, wish: &Picture, stream: &Stream) -> Fate {
@@ -174,9 +174,10 @@ impl Lowered {
         reasons
     }
 
-    fn choose_sound(&mut self, wish: &Sound, stream: &Stream) -> Fate {
+    fn choose_sound(&mut self, wish: &Sound, stream: &Stream) -> StepResult<Fate> {
         if self.count(StreamKind::Audio) > 0 && !self.format.has_many_sounds() {
-            return left(stream, &format!("`{}` holds one track of sound", self.format.name()));
+            let reason = format!("`{}` holds one track of sound", self.format.name());
+            return Ok(left(stream, &reason));
         }
         let codec = stream.codec.clone().unwrap_or_default();
         let track = self.sounds.len();
@@ -184,13 +185,17 @@ impl Lowered {
         if reasons.is_empty() {
             self.sounds.push(vec![format!("-c:a:{track}"), "copy".to_owned()]);
             let reason = format!("`{}` holds `{codec}`", self.format.name());
-            return fate(stream, Way::Copied, &codec, reason);
+            return Ok(fate(stream, Way::Copied, &codec, reason));
         }
         let same = [SoundCodec::Aac, SoundCodec::Mp3, SoundCodec::Opus, SoundCodec::Flac]
             .into_iter()
             .find(|known| known.codec() == codec)
             .filter(|_| self.format.holds(StreamKind::Audio, &codec));
         let coding = wish.codec.or(same).unwrap_or(self.format.sound_codec());
+        if let Some(message) = coding.refusal(wish.channels, wish.sample_rate) {
+            return Err(StepError::fatal("ffmpeg.input", message)
+                .with_hint("ask for what it has, or for another `audio_codec` or `format`"));
+        }
         let channels = wish.channels.or(stream.channels).unwrap_or(2);
         let mut args = sound_args(coding, wish.kbps, channels);
         let encoder = args.get(1).cloned();
@@ -208,7 +213,7 @@ impl Lowered {
         self.sounds.push(args.into_iter().map(own).collect());
         let mut encoded = fate(stream, Way::Encoded, coding.codec(), reasons.join("; "));
         encoded.encoder = encoder;
-        encoded
+        Ok(encoded)
     }
 
     fn reasons_to_encode_sound(&self, wish: &Sound, stream: &Stream, codec: &str) -> Vec<String> {

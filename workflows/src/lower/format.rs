@@ -25,6 +25,48 @@ pub enum Format {
 /// Codings of pictures that MP4 holds and players play.
 const MP4_PICTURES: [&str; 5] = ["h264", "hevc", "av1", "vp9", "mpeg4"];
 
+/// Pictures that ffmpeg writes into Matroska as they are; what is rarer is encoded.
+const MKV_PICTURES: [&str; 19] = [
+    "av1",
+    "ffv1",
+    "flv1",
+    "h264",
+    "hevc",
+    "mjpeg",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "msmpeg4v2",
+    "msmpeg4v3",
+    "prores",
+    "theora",
+    "vc1",
+    "vp8",
+    "vp9",
+    "wmv1",
+    "wmv2",
+    "wmv3",
+];
+
+/// The same of sound, beside samples that are not coded at all. WavPack loses its end on the way.
+const MKV_SOUNDS: [&str; 15] = [
+    "aac",
+    "ac3",
+    "alac",
+    "dts",
+    "eac3",
+    "flac",
+    "mp2",
+    "mp3",
+    "opus",
+    "pcm_s16be",
+    "pcm_u8",
+    "truehd",
+    "tta",
+    "vorbis",
+    "wmav2",
+];
+
 /// Codings of sound that MP4 holds and players play.
 const MP4_SOUNDS: [&str; 4] = ["aac", "mp3", "ac3", "eac3"];
 
@@ -66,7 +108,7 @@ impl Format {
         match self {
             Self::Mp4 => MP4_PICTURES.contains(&codec),
             Self::Mov => ["h264", "hevc", "mpeg4", "prores", "mjpeg", "dnxhd"].contains(&codec),
-            Self::Mkv => true,
+            Self::Mkv => MKV_PICTURES.contains(&codec),
             Self::Webm => ["vp8", "vp9", "av1"].contains(&codec),
             Self::M4a | Self::Mp3 | Self::Wav | Self::Flac | Self::Ogg => false,
         }
@@ -79,9 +121,9 @@ impl Format {
             Self::Mov => {
                 ["aac", "mp3", "ac3", "alac", "pcm_s16be"].contains(&codec) || pcm.contains(&codec)
             }
-            Self::Mkv => true,
+            Self::Mkv => MKV_SOUNDS.contains(&codec) || pcm.contains(&codec),
             Self::Webm => ["opus", "vorbis"].contains(&codec),
-            Self::M4a => ["aac", "alac", "ac3", "eac3"].contains(&codec),
+            Self::M4a => ["aac", "alac", "ac3"].contains(&codec),
             Self::Mp3 => codec == "mp3",
             Self::Wav => pcm.contains(&codec) || codec == "pcm_u8",
             Self::Flac => codec == "flac",
@@ -196,8 +238,88 @@ impl Format {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Of what each coding is made here.
+    const MAKERS: [(&str, &str); 31] = [
+        ("h264", "libx264"),
+        ("hevc", "libx265"),
+        ("vp8", "libvpx"),
+        ("vp9", "libvpx-vp9"),
+        ("mpeg4", "mpeg4"),
+        ("mpeg2video", "mpeg2video"),
+        ("mpeg1video", "mpeg1video"),
+        ("mjpeg", "mjpeg"),
+        ("prores", "prores"),
+        ("theora", "libtheora"),
+        ("ffv1", "ffv1"),
+        ("flv1", "flv"),
+        ("wmv2", "wmv2"),
+        ("msmpeg4v3", "msmpeg4"),
+        ("aac", "aac"),
+        ("mp3", "libmp3lame"),
+        ("mp2", "mp2"),
+        ("ac3", "ac3"),
+        ("eac3", "eac3"),
+        ("alac", "alac"),
+        ("flac", "flac"),
+        ("opus", "libopus"),
+        ("vorbis", "libvorbis"),
+        ("wmav2", "wmav2"),
+        ("tta", "tta"),
+        ("dts", "dca"),
+        ("truehd", "truehd"),
+        ("pcm_s16le", "pcm_s16le"),
+        ("pcm_s16be", "pcm_s16be"),
+        ("pcm_u8", "pcm_u8"),
+        ("pcm_f32le", "pcm_f32le"),
+    ];
+
+    fn ffmpeg(words: &str) -> bool {
+        let mut ffmpeg = std::process::Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-y", "-strict", "-2"]).args(words.split_whitespace());
+        ffmpeg.output().unwrap().status.success()
+    }
+
+    fn lasts_s(file: &str) -> f64 {
+        let mut ffprobe = std::process::Command::new("ffprobe");
+        ffprobe.args(["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", file]);
+        let said = String::from_utf8(ffprobe.output().unwrap().stdout).unwrap();
+        said.trim().parse().unwrap_or(0.0)
+    }
+
+    /// ffmpeg is asked whether what is said to be held can be copied.
+    #[test]
+    fn what_is_held_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().display();
+        let mut wrong = Vec::new();
+        for (codec, maker) in MAKERS {
+            let kind = match MKV_PICTURES.contains(&codec) {
+                true => StreamKind::Video,
+                false => StreamKind::Audio,
+            };
+            let (source, made) = match kind {
+                StreamKind::Video => ("testsrc2=size=64x64:rate=25:duration=1 -c:v", "made.nut"),
+                _ => ("sine=duration=2:sample_rate=48000 -ac 2 -c:a", "made.mka"),
+            };
+            if !ffmpeg(&format!("-f lavfi -i {source} {maker} {dir}/{made}")) {
+                eprintln!("NOT TESTED: this ffmpeg does not make `{codec}`");
+                continue;
+            }
+            let least = lasts_s(&format!("{dir}/{made}")) * 0.95;
+            for format in Format::ALL.into_iter().filter(|format| format.holds(kind, codec)) {
+                let (muxer, to) = (format.muxer().join(" "), format!("{dir}/copy"));
+                let copied = ffmpeg(&format!("-i {dir}/{made} -c copy {muxer} {to}"));
+                if !copied || lasts_s(&to) < least {
+                    wrong.push(format!("{codec} in {}", format.name()));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
 
     #[test]
     fn what_is_held_and_what_is_not() {
@@ -211,7 +333,10 @@ mod tests {
             (Format::Mp4, Subtitle, "subrip", false),
             (Format::Mov, Video, "prores", true),
             (Format::Mov, Audio, "pcm_s16le", true),
-            (Format::Mkv, Video, "", true),
+            (Format::Mkv, Video, "theora", true),
+            (Format::Mkv, Video, "", false),
+            (Format::Mkv, Audio, "nellymoser", false),
+            (Format::M4a, Audio, "eac3", false),
             (Format::Mkv, Subtitle, "mov_text", false),
             (Format::Webm, Video, "h264", false),
             (Format::Webm, Video, "vp9", true),

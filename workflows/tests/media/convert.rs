@@ -464,3 +464,24 @@ async fn a_clip_of_a_source_that_seeks_badly_is_not_cut() {
     assert!((done.output["duration_s"].as_f64().unwrap() - 3.5).abs() < 0.1, "{}", done.output);
     assert_eq!(shown(&done.file).len(), 88);
 }
+
+/// An encoder that cannot do what was asked for is not found out by its failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_is_asked_for_as_its_coding_can_be() {
+    let samples = Samples::new();
+    let engine = engine(&offline()).await;
+    let song = samples.ffmpeg("-f lavfi -t 1 -i sine", "a.wav");
+    for (format, more, named) in [
+        ("ogg", json!({ "audio_sample_rate": 44_100 }), "48000"),
+        ("mp3", json!({ "audio_channels": 6 }), "`mp3`"),
+        ("mp3", json!({ "audio_sample_rate": 96_000 }), "48000"),
+        ("m4a", json!({ "audio_sample_rate": 192_000 }), "96000"),
+    ] {
+        let mut input = more.clone();
+        input["video"] = json!(song);
+        input["format"] = json!(format);
+        let failure = run(&engine, "convert", input).await.unwrap_err();
+        assert_eq!(failure.code, "ffmpeg.input", "{more}: {}", failure.message);
+        assert!(failure.message.contains(named), "{}", failure.message);
+    }
+}
