@@ -148,22 +148,32 @@ fn clients_of_the_ffmpeg_service_go_on_as_they_were() {
     let seconds = service.work(path, "caption", &body);
     assert!((seconds - ffprobe_seconds(&path.join("talk.mp4"))).abs() < 0.2, "{seconds}");
 
-    // A task that fails says why, and has no video.
+    // A task that fails says why, and has no video; nor has one of sound alone.
     let gone = format!("{}/v1/artifacts/{}?name=a.mp4", service.url, "0".repeat(64));
-    let body = json!({ "video_url": gone, "music_url": one });
-    let id = service.post("/tasks/background-music", &body).json()["task_id"].clone();
-    let task = format!("/tasks/{}", id.as_str().unwrap());
-    let failed = loop {
-        let task = service.get(&task).json();
-        if task["status"] == "failed" {
-            break task;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    };
-    assert!(failed["error"].as_str().unwrap().contains("[fetch."), "{failed}");
-    assert_eq!(failed["video_url"], Value::Null);
-    let file = format!("/video/{}_with_music.mp4", id.as_str().unwrap());
-    assert_eq!(service.get(&file).status, 404);
+    let sound = service.offer(&path.join("talk.wav"));
+    for (task, body, file, said) in [
+        (
+            "background-music",
+            json!({ "video_url": gone, "music_url": one }),
+            "with_music",
+            "[fetch.",
+        ),
+        ("caption", json!({ "video_url": sound }), "captioned", "[media.no_video]"),
+    ] {
+        let id = service.post(&format!("/tasks/{task}"), &body).json()["task_id"].clone();
+        let id = id.as_str().unwrap();
+        let failed = loop {
+            let task = service.get(&format!("/tasks/{id}")).json();
+            if task["completed_at"] != Value::Null {
+                break task;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        assert_eq!(failed["status"], "failed", "{failed}");
+        assert!(failed["error"].as_str().unwrap().contains(said), "{failed}");
+        assert_eq!(failed["video_url"], Value::Null);
+        assert_eq!(service.get(&format!("/video/{id}_{file}.mp4")).status, 404);
+    }
 }
 
 #[test]

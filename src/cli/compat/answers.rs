@@ -78,7 +78,7 @@ pub(super) fn task_of(view: &JobView, videos: &str) -> Value {
     json!({
         "task_id": view.head.id.to_string(),
         "status": word_of(view),
-        "video_url": file.filter(|_| status == JobStatus::Succeeded),
+        "video_url": file.filter(|_| has_video(view)),
         "error": error_of(view),
         "created_at": rfc3339(view.head.submitted_at),
         "updated_at": rfc3339(view.head.changed_at),
@@ -86,11 +86,16 @@ pub(super) fn task_of(view: &JobView, videos: &str) -> Value {
     })
 }
 
+/// Whether there is what the original promises: of sound alone there are captions and no video.
+fn has_video(view: &JobView) -> bool {
+    view.state.output().is_some_and(|output| !output["video"].is_null())
+}
+
 /// The original knows four words; what was cancelled has failed to its clients.
 fn word_of(view: &JobView) -> &'static str {
     match view.head.status {
-        JobStatus::Succeeded => "success",
-        JobStatus::Failed | JobStatus::Cancelled => "failed",
+        JobStatus::Succeeded if has_video(view) => "success",
+        JobStatus::Succeeded | JobStatus::Failed | JobStatus::Cancelled => "failed",
         JobStatus::Running | JobStatus::Sleeping { .. } | JobStatus::Stopping => {
             let begun = |step: &callsheet::StepState| step.status != StepStatus::Pending;
             if view.state.steps.iter().any(begun) { "running" } else { "queued" }
@@ -106,6 +111,9 @@ fn error_of(view: &JobView) -> Option<String> {
         }
         (Phase::Ended { .. }, None) if view.head.status == JobStatus::Cancelled => {
             Some("the task was cancelled".to_owned())
+        }
+        (Phase::Ended { .. }, None) if !has_video(view) => {
+            Some("the file has no moving pictures [media.no_video]".to_owned())
         }
         _ => None,
     }
