@@ -147,10 +147,14 @@ impl<'a> Mix<'a> {
             error.0.message = format!("`video`: {}", error.0.message);
             error
         };
-        let video = OpenMedia::open(&input.video, context).await.map_err(named)?;
-        let pictures = video.facts.video().map_err(|_| no_pictures())?.clone();
         let work = std::path::absolute(context.work_dir()?)?;
-        let (music, sound) = open_music(&input.music, &work, context, slots).await?;
+        let (video, music) = tokio::join!(
+            OpenMedia::open(&input.video, context),
+            open_music(&input.music, &work, context, slots),
+        );
+        let video = video.map_err(named)?;
+        let pictures = video.facts.video().map_err(|_| no_pictures())?.clone();
+        let (music, sound) = music?;
         let mut mix = Mix {
             context,
             slots,

@@ -63,8 +63,9 @@ impl Step for MeasureScene {
             };
             OpenMedia::open(artifact, &context).await.map_err(named)
         };
-        let scene = open("scene", &input.scene).await?;
-        let voice = open("voice-over", &input.voice).await?;
+        let (scene, voice) =
+            tokio::join!(open("scene", &input.scene), open("voice-over", &input.voice));
+        let (scene, voice) = (scene?, voice?);
         let pictures = scene.facts.video().map_err(|_| no_pictures(number))?;
         let sound = voice.facts.audio().map_err(|_| no_voice(number))?;
         let work = std::path::absolute(context.work_dir()?)?;
