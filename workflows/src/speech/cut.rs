@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::levels::{FRAMES_PER_SECOND, Levels};
 use super::pieces::{Lengths, pieces};
 use crate::limits::{LOCAL_PIECE_S, PIECE_RANGE_S};
+use crate::wanted::{self, Wanted};
 use crate::wav::Wav;
 
 /// Cuts a recording at its pauses.
@@ -87,7 +88,9 @@ impl Step for CutSpeech {
         let audio = context.open(&input.audio).await?;
         let wav = Wav::of_file(&audio)?;
         let (source, work) = (audio.clone(), context.work_dir()?.to_owned());
-        let files = context.blocking(move || cut(&source, &wav, lengths, &work)).await?;
+        let wanted = wanted::by(&context);
+        let work = move || cut(&source, &wav, lengths, &work, &wanted);
+        let files = context.blocking(work).await?;
         let mut pieces = Vec::with_capacity(files.len());
         for File { path, start_s, end_s } in files {
             let audio = match path {
@@ -107,9 +110,15 @@ struct File {
     end_s: f64,
 }
 
-fn cut(audio: &Path, wav: &Wav, lengths: Lengths, work: &Path) -> StepResult<Vec<File>> {
+fn cut(
+    audio: &Path,
+    wav: &Wav,
+    lengths: Lengths,
+    work: &Path,
+    wanted: Wanted<'_>,
+) -> StepResult<Vec<File>> {
     let duration_s = wav.duration_s();
-    let Some(levels) = Levels::of_file(audio, wav)? else {
+    let Some(levels) = Levels::of_file(audio, wav, wanted)? else {
         let message = format!("the audio has {} bits a sample; expected 16", wav.bits);
         return Err(StepError::fatal("speech.audio", message)
             .with_hint("take the sound out with `media.extract_audio` first"));
@@ -125,6 +134,7 @@ fn cut(audio: &Path, wav: &Wav, lengths: Lengths, work: &Path) -> StepResult<Vec
         let seconds = |frame: usize| (frame as f64 / FRAMES_PER_SECOND as f64).min(duration_s);
         let (start_s, end_s) = (seconds(from), seconds(to));
         let path = work.join(format!("{n}.wav"));
+        wanted()?;
         wav.copy_part(audio, (start_s, end_s), &path)?;
         files.push(File { path: Some(path), start_s, end_s });
     }
@@ -162,7 +172,7 @@ mod tests {
         let audio = work.path().join("audio");
         std::fs::write(&audio, of_samples(RATE, &recording(picture))).unwrap();
         let wav = Wav::of_file(&audio).unwrap();
-        let files = cut(&audio, &wav, lengths, work.path()).unwrap();
+        let files = cut(&audio, &wav, lengths, work.path(), &|| Ok(())).unwrap();
         let read = |path: PathBuf| std::fs::read(path).unwrap();
         files.into_iter().map(|file| (file.path.map(read), file.start_s, file.end_s)).collect()
     }

@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use callsheet_actors::StepResult;
+
+use crate::wanted::Wanted;
 use crate::wav::Wav;
 
 /// Levels that are taken in a second.
@@ -38,11 +41,12 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Reads the samples of a file. None when they are not of 16 bits.
+    /// Reads the samples of a file, as long as somebody wants them. None when they are not of 16
+    /// bits.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub(super) fn of_file(path: &Path, wav: &Wav) -> io::Result<Option<Self>> {
+    /// When the file cannot be read; `step.cancelled`.
+    pub(super) fn of_file(path: &Path, wav: &Wav, wanted: Wanted<'_>) -> StepResult<Option<Self>> {
         let samples = wav.sample_rate as usize * usize::from(wav.channels) / FRAMES_PER_SECOND;
         if wav.bits != 16 || samples == 0 {
             return Ok(None);
@@ -53,6 +57,10 @@ impl Levels {
         let mut frames = Vec::new();
         let mut frame = vec![0; samples * 2];
         loop {
+            // Once a minute of sound.
+            if frames.len().is_multiple_of(60 * FRAMES_PER_SECOND) {
+                wanted()?;
+            }
             let length = fill(&mut reader, &mut frame)?;
             if length < 2 {
                 return Ok(Some(Self::of_frames(frames)));
@@ -236,11 +244,14 @@ pub(super) mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), of_samples(16_000, &samples)).unwrap();
         let wav = Wav::of_file(file.path()).unwrap();
-        let levels = Levels::of_file(file.path(), &wav).unwrap().unwrap();
+        let levels = Levels::of_file(file.path(), &wav, &|| Ok(())).unwrap().unwrap();
         assert_eq!(levels.len(), 16, "the last frame is a short one");
         assert_eq!(levels.islands(0, 16, 2), [(10, 15)]);
         assert_eq!(levels.quietest(0, 16), Some(7));
         let eight = Wav { bits: 8, ..wav };
-        assert!(Levels::of_file(file.path(), &eight).unwrap().is_none());
+        assert!(Levels::of_file(file.path(), &eight, &|| Ok(())).unwrap().is_none());
+        let unwanted =
+            || Err(callsheet_actors::StepError::retryable("step.cancelled", "it was called off"));
+        assert!(Levels::of_file(file.path(), &wav, &unwanted).is_err());
     }
 }

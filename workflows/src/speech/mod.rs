@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::MediaOptions;
 use crate::slots::Slots;
+use crate::wanted;
 use crate::wav::Wav;
 pub use choose::{ChooseSpeech, Chosen, Wish};
 pub use cut::{Cut, CutSpeech, Piece, Recording};
@@ -152,9 +153,9 @@ async fn tightened(
     audio: &Path,
     context: &StepContext,
 ) -> StepResult<Transcript> {
-    let audio = audio.to_owned();
+    let (audio, wanted) = (audio.to_owned(), wanted::by(context));
     let work = move || {
-        if let Some(levels) = Levels::of_file(&audio, &Wav::of_file(&audio)?)? {
+        if let Some(levels) = Levels::of_file(&audio, &Wav::of_file(&audio)?, &wanted)? {
             tighten(&mut transcript.words, &levels);
         }
         Ok(transcript)
