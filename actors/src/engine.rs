@@ -194,8 +194,10 @@ impl Engine {
     /// [`JobView::children`](crate::JobView::children).
     #[must_use]
     pub fn children(&self, job: JobId) -> Vec<(Parent, JobId)> {
-        let living = self.core().living.children(job);
-        living.into_iter().map(|(child, parent)| (parent, child)).collect()
+        let living = self.core().living.children(job).into_iter();
+        let mut living: Vec<_> = living.map(|(child, parent)| (parent, child)).collect();
+        living.sort_by(|(a, _), (b, _)| (&a.step, a.item).cmp(&(&b.step, b.item)));
+        living
     }
 
     /// Notes on how far attempts have come, from now on. A slow receiver misses some.

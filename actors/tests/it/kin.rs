@@ -407,13 +407,13 @@ async fn a_follower_is_woken_whatever_has_become_of_another() {
 
 #[tokio::test]
 async fn only_children_that_live_are_listed() {
-    let steps = "  - { id: c, uses: workflow.run, for_each: [300, 600000], \
+    let steps = "  - { id: c, uses: workflow.run, for_each: [1500, 600000], \
                    with: { workflow: naps, input: { millis: '{{ item }}' } } }";
     let naps = "{ name: naps, steps: [{ id: a, uses: nap, with: '{{ input }}' }] }";
     let dir = tempfile::tempdir().unwrap();
     let open = || {
         let builder = builder(steps).workflow(naps).data_dir(dir.path());
-        builder.drain_grace(Duration::from_secs(1)).open()
+        builder.drain_grace(Duration::from_secs(2)).open()
     };
     let engine = open().await.unwrap();
     let job = submit(&engine, "test", json!({})).await.id();
