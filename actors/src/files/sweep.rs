@@ -158,6 +158,7 @@ mod tests {
             sweeps += u32::from(files.counters.result_bytes.load(Ordering::Relaxed) == 0);
         }
         watching.abort();
-        assert!((2..=4).contains(&sweeps), "{sweeps} sweeps");
+        // Fewer where one takes its time: the rest is a multiple of that.
+        assert!((1..=4).contains(&sweeps), "{sweeps} sweeps");
     }
 }
